@@ -1,0 +1,118 @@
+"""An experiment: what is trained, over which space, judged by what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from lab.config import Config, parse
+from lab.errors import RequestError, unknown_name
+
+__all__ = ["Experiment", "Fit", "Report", "Result", "get", "names", "register"]
+
+Report = Callable[[dict[str, float], Path | None], None]
+"""`report(metrics, checkpoint)`, called once an iteration. A directory given as checkpoint is copied before it returns."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a fit ends with: its last metrics and the checkpoint directory it reported last, if any."""
+
+    metrics: dict[str, float]
+    checkpoint: Path | None = None
+
+
+class Fit(Protocol):
+    """A training: a plain function that knows nothing of Tune.
+
+    `metrics` always hold `iteration` (counted from 1), `seconds` (training time so far, continued over a resume) and
+    the experiment's objective. A checkpoint directory is complete in itself: the latest training state, and the
+    artefact (`model.safetensors`, `model.json`) of the best network by validation so far. `resume` is such a directory.
+    """
+
+    def __call__(self, config: Any, report: Report, *, resume: Path | None = None) -> Result: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """What is trained, over which space, judged by what.
+
+    Attributes:
+        name: what a person types.
+        summary: one line for `lab list`.
+        config: the class of the configuration; it has the fields `seed`, `iterations`, `device` and `threads`.
+        fit: the training.
+        space: config field -> one of Ray Tune's distributions (`tune.loguniform(...)`, `tune.choice([...])`).
+        metric: the key in the reported metrics that is the objective.
+        mode: whether a good objective is small (`min`) or large (`max`).
+        presets: name -> config fields that differ from their defaults. `quick` takes minutes on 2 cores, `default` is
+            what is published, `full` is for a cluster.
+        samples: trials of a sweep, unless it is told otherwise.
+        searcher: `random`, `grid` or `optuna`, likewise.
+        scheduler: `none`, `asha` or `pbt`, likewise.
+        resources: Ray resources of one trial, from its config.
+    """
+
+    name: str
+    summary: str
+    config: type[Config]
+    fit: Fit
+    space: Mapping[str, Any]
+    metric: str
+    mode: Literal["min", "max"]
+    presets: Mapping[str, Mapping[str, Any]]
+    samples: int = 16
+    searcher: str = "random"
+    scheduler: str = "none"
+    resources: Callable[[Any], dict[str, float]] = field(default=lambda config: {"cpu": float(config.threads)})
+
+    def __post_init__(self) -> None:
+        for source in (self.space, *self.presets.values()):
+            for key in source:
+                if key not in self.config.model_fields:
+                    raise unknown_name(f"config field of {self.name}", key, self.config.model_fields)
+        if self.mode not in ("min", "max"):
+            raise RequestError(f"expected the mode min or max, but got {self.mode!r}")
+
+    def resolve(self, preset: str = "default", overrides: Mapping[str, Any] | None = None) -> Config:
+        """The configuration of a preset with some fields replaced.
+
+        Raises:
+            RequestError: an unknown preset or field, or a value out of range.
+        """
+        if preset not in self.presets:
+            raise unknown_name(f"preset of {self.name}", preset, self.presets)
+        return parse(self.config, {**self.presets[preset], **(overrides or {})})
+
+
+_REGISTRY: dict[str, Experiment] = {}
+
+
+def register(experiment: Experiment) -> Experiment:
+    """Adds `experiment` to the registry and hands it back.
+
+    Raises:
+        RequestError: another experiment has the name already.
+    """
+    if experiment.name in _REGISTRY:
+        raise RequestError(f"expected a new experiment name, but {experiment.name!r} is registered already")
+    _REGISTRY[experiment.name] = experiment
+    return experiment
+
+
+def get(name: str) -> Experiment:
+    """The experiment called `name`.
+
+    Raises:
+        RequestError: there is none; the nearest name is suggested.
+    """
+    if name not in _REGISTRY:
+        raise unknown_name("experiment", name, _REGISTRY)
+    return _REGISTRY[name]
+
+
+def names() -> list[str]:
+    """The names of all registered experiments, sorted."""
+    return sorted(_REGISTRY)

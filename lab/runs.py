@@ -1,0 +1,355 @@
+"""Run folders: a manifest, a journal that survives a kill, and what each trial leaves."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lab.errors import RequestError, WorkError
+from lab.experiment import Experiment
+from lab.files import atomic_path, read_json, replace_directory, sha256, write_bytes, write_json
+from lab.paths import MANIFEST, find_run, list_runs, runs_root, trial_folder
+
+__all__ = ["ARTEFACT", "Manifest", "Plan", "Reading", "Run", "Trial", "find_run", "list_runs"]
+
+ARTEFACT = ("model.safetensors", "model.json", "untrained.safetensors")
+"""The files of a network that builds tables, before and after training; the format is `lab.tables.learned`'s."""
+
+_PACKAGES = ("lookup-lab", "ray", "torch", "gymnasium", "numpy", "pandas", "optuna", "mlflow", "safetensors")
+
+TrialStatus = Literal["running", "finished", "stopped", "failed"]
+RunStatus = Literal["running", "interrupted", "finished", "failed"]
+
+
+class Plan(BaseModel):
+    """What a run set out to do; `lab resume` carries it on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    samples: int
+    search: str = "list"
+    scheduler: str = "none"
+    max_concurrent: int = 1
+    seed: int = 0
+    grid_points: int | None = None
+    storage: str | None = None
+    address: str | None = None
+    max_failures: int = 2
+
+
+class Reading(BaseModel):
+    """One reading of a held-out suite by a comparison: suites are scored once for each released preset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    suite: str
+    trial: int
+    when: str
+
+
+class Manifest(BaseModel):
+    """`run.json`: everything needed to say where a figure came from."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[1] = 1
+    kind: Literal["train", "sweep"]
+    experiment: str
+    status: RunStatus = "running"
+    created: str
+    command: list[str]
+    preset: str
+    config: dict[str, Any]
+    space: dict[str, str] = Field(default_factory=dict)
+    metric: str
+    mode: Literal["min", "max"]
+    seed: int
+    plan: Plan
+    versions: dict[str, str]
+    machine: str
+    commit: str | None
+    best_trial: int | None = None
+    artefacts: dict[str, str] = Field(default_factory=dict)
+    readings: list[Reading] = Field(default_factory=list)
+
+
+@dataclass
+class Trial:
+    """One trial as the journal tells it."""
+
+    index: int
+    config: dict[str, Any]
+    status: TrialStatus = "running"
+    reason: str | None = None
+    results: dict[int, dict[str, float]] = field(default_factory=dict)
+    checkpoint: str | None = None
+    checkpoint_iteration: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to be done for it."""
+        return self.status != "running"
+
+    @property
+    def iteration(self) -> int:
+        """The last iteration that was recorded, 0 before the first."""
+        return max(self.results, default=0)
+
+    def best(self, metric: str, mode: str) -> float | None:
+        """The best finite value of `metric` over its iterations."""
+        values = [m[metric] for m in self.results.values() if metric in m and math.isfinite(m[metric])]
+        return (min if mode == "min" else max)(values) if values else None
+
+
+class Run:
+    """A run folder, open for reading; `claim` opens it for writing.
+
+    Attributes:
+        folder: absolute path.
+        manifest: the content of `run.json`.
+        trials: index -> trial, replayed from the journal.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder).absolute()
+        raw = read_json(self.folder / MANIFEST, "run manifest")
+        try:
+            self.manifest = Manifest.model_validate(raw)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise RequestError(f"expected a run manifest at {self.folder / MANIFEST}, but {where}: {first['msg']}") from None
+        self.trials: dict[int, Trial] = {}
+        self._lock = FileLock(self.folder / ".lock")
+        self._replay()
+
+    @classmethod
+    def create(
+        cls, experiment: Experiment, *, kind: Literal["train", "sweep"], preset: str, config: Mapping[str, Any], plan: Plan
+    ) -> Run:
+        """Makes a new run folder under `runs_root()`; it appears with its manifest whole, under its final name.
+
+        Raises:
+            WorkError: the folder cannot be written.
+        """
+        now = datetime.now(UTC)
+        folder = runs_root() / experiment.name / f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        manifest = Manifest(
+            kind=kind,
+            experiment=experiment.name,
+            created=now.isoformat(timespec="seconds"),
+            command=[Path(sys.argv[0]).name, *sys.argv[1:]],
+            preset=preset,
+            config=dict(config),
+            space={key: describe_domain(domain) for key, domain in experiment.space.items()} if kind == "sweep" else {},
+            metric=experiment.metric,
+            mode=experiment.mode,
+            seed=plan.seed,
+            plan=plan,
+            versions=versions(),
+            machine=f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
+            commit=git_commit(),
+        )
+        part = folder.with_name(f".{folder.name}.part")
+        try:
+            part.mkdir(parents=True)
+            write_json(part / MANIFEST, manifest.model_dump(mode="json"))
+            part.rename(folder)
+        except OSError as error:
+            raise WorkError(f"cannot write the run folder {folder}: {error.strerror or error}") from error
+        return cls(folder)
+
+    @property
+    def name(self) -> str:
+        """`<experiment>/<UTC stamp>-<id>`."""
+        return f"{self.manifest.experiment}/{self.folder.name}"
+
+    def claim(self) -> None:
+        """Takes the run for writing, until this process ends or `release` is called.
+
+        Raises:
+            RequestError: another process has it.
+        """
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RequestError(f"expected a run that nobody is working on, but {self.name} is in use by another process") from None
+        # What the last writer added after this object was made.
+        self._replay(mend=True)
+
+    def release(self) -> None:
+        """Gives the run back."""
+        self._lock.release()
+
+    def trial_folder(self, index: int) -> Path:
+        """The folder of trial `index`."""
+        return trial_folder(self.folder, index)
+
+    # ---- the journal: one JSON object a line, synced before the call returns; a torn last line is dropped on reading
+
+    def add_trial(self, index: int, config: Mapping[str, Any]) -> Trial:
+        """Records that trial `index` exists, with its whole configuration, before anything runs."""
+        trial = Trial(index, dict(config))
+        self._append({"event": "trial", "trial": index, "config": trial.config})
+        write_json(self.trial_folder(index) / "config.json", trial.config)
+        self.trials[index] = trial
+        return trial
+
+    def add_result(self, index: int, metrics: Mapping[str, float]) -> bool:
+        """Records the metrics of one iteration. An iteration that is recorded already is left as it is.
+
+        Returns:
+            Whether it was new.
+        """
+        trial, iteration = self.trials[index], int(metrics["iteration"])
+        if iteration in trial.results:
+            return False
+        row = {key: float(value) for key, value in metrics.items()}
+        self._append({"event": "result", "trial": index, "iteration": iteration, "metrics": row})
+        trial.results[iteration] = row
+        return True
+
+    def add_checkpoint(self, index: int, iteration: int, path: str) -> None:
+        """Records that a whole checkpoint of trial `index` lies at `path` (a path, or a URI of the storage)."""
+        self._append({"event": "checkpoint", "trial": index, "iteration": iteration, "path": path})
+        self.trials[index].checkpoint, self.trials[index].checkpoint_iteration = path, iteration
+
+    def end_trial(self, index: int, status: TrialStatus, reason: str | None = None, checkpoint: Path | None = None) -> None:
+        """Records the end of trial `index`, and keeps the artefact in the directory `checkpoint`, if there is one."""
+        if checkpoint is not None:
+            for name in ARTEFACT:
+                if (checkpoint / name).is_file():
+                    write_bytes(self.trial_folder(index) / name, (checkpoint / name).read_bytes())
+        self._append({"event": "end", "trial": index, "status": status, "reason": reason})
+        self.trials[index].status, self.trials[index].reason = status, reason
+
+    def save_checkpoint(self, index: int, iteration: int, directory: Path) -> Path:
+        """Copies the checkpoint `directory` into the trial's folder and records it."""
+        target = self.trial_folder(index) / "checkpoint"
+        replace_directory(directory, target)
+        self.add_checkpoint(index, iteration, str(target))
+        return target
+
+    def _append(self, event: dict[str, Any]) -> None:
+        try:
+            with (self.folder / "journal.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(event) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise WorkError(f"cannot write the journal of {self.name}: {error.strerror or error}") from error
+
+    def _replay(self, *, mend: bool = False) -> None:
+        path = self.folder / "journal.jsonl"
+        self.trials = {}
+        if not path.exists():
+            return
+        data = path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if mend and len(whole) < len(data):
+            # The line a kill tore: what follows must start on a line of its own.
+            write_bytes(path, whole)
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                event = json.loads(line)
+                self._apply(event)
+            except (ValueError, KeyError, TypeError):
+                raise RequestError(f"expected a journal event at {path} line {number}, but got {line[:60]!r}") from None
+
+    def _apply(self, event: dict[str, Any]) -> None:
+        index = int(event["trial"])
+        if event["event"] == "trial":
+            self.trials[index] = Trial(index, event["config"])
+            return
+        trial = self.trials[index]
+        if event["event"] == "result":
+            trial.results.setdefault(int(event["iteration"]), event["metrics"])
+        elif event["event"] == "checkpoint":
+            trial.checkpoint, trial.checkpoint_iteration = event["path"], int(event["iteration"])
+        elif event["event"] == "end":
+            trial.status, trial.reason = event["status"], event["reason"]
+        else:
+            raise ValueError(event["event"])
+
+    # ---- the end
+
+    def finish(self, status: RunStatus) -> None:
+        """Writes `metrics.parquet`, the hashes of all artefacts and the final manifest."""
+        write_parquet(self.metrics(), self.folder / "metrics.parquet")
+        self.manifest.status = status
+        self.manifest.best_trial = self.best_trial()
+        kept = [self.folder / "metrics.parquet", *sorted(self.folder.glob("trials/*/*.json")), *sorted(self.folder.glob("trials/*/*.safetensors"))]
+        self.manifest.artefacts = {str(path.relative_to(self.folder)): sha256(path) for path in kept}
+        self.save_manifest()
+
+    def save_manifest(self) -> None:
+        """Writes `run.json`, whole or not at all."""
+        write_json(self.folder / MANIFEST, self.manifest.model_dump(mode="json"))
+
+    def best_trial(self) -> int | None:
+        """The index of the trial with the best objective by validation, ties to the first; failed ones do not count."""
+        sign = 1 if self.manifest.mode == "min" else -1
+        scored = [
+            (sign * best, trial.index)
+            for trial in self.trials.values()
+            if trial.status in ("finished", "stopped") and (best := trial.best(self.manifest.metric, self.manifest.mode)) is not None
+        ]
+        return min(scored)[1] if scored else None
+
+    def metrics(self) -> pd.DataFrame:
+        """All metrics: a row for each trial and iteration, columns `trial`, `iteration` and one a metric (float64)."""
+        rows = [
+            {"trial": trial.index, **row, "iteration": iteration}
+            for _, trial in sorted(self.trials.items())
+            for iteration, row in sorted(trial.results.items())
+        ]
+        return pd.DataFrame(rows, columns=None if rows else ["trial", "iteration"]).astype({"trial": "int64", "iteration": "int64"})
+
+
+def write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    """Writes `frame` as Parquet, whole or not at all."""
+    with atomic_path(path) as temporary:
+        frame.to_parquet(temporary, index=False)
+
+
+def describe_domain(domain: Any) -> str:
+    """A search-space entry in words, as Ray Tune would have it typed."""
+    text = getattr(domain, "domain_str", None)
+    return f"{type(domain).__name__}{text}" if text else repr(domain)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a result."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str | None:
+    """The commit of the lab's own checkout, with `+` behind it if files differ from it; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        commit = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        status = subprocess.run(["git", "-C", here, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + ("+" if status.stdout.strip() else "")
