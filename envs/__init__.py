@@ -1,0 +1,1 @@
+"""The worlds: backends, scenarios, scores and the lookup-table environments."""
