@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import yaml
@@ -62,9 +63,7 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, Any]:
             raise RequestError(f"expected a YAML value for {key!r}, but got {value!r}") from None
         # YAML 1.1 reads 1e-3 as text; a person means the number.
         if isinstance(parsed, str):
-            try:
+            with suppress(ValueError):
                 parsed = float(parsed)
-            except ValueError:
-                pass
         values[key] = parsed
     return values

@@ -13,7 +13,7 @@ from lab.errors import RequestError, unknown_name
 __all__ = ["Experiment", "Fit", "Report", "Result", "get", "names", "register"]
 
 Report = Callable[[dict[str, float], Path | None], None]
-"""`report(metrics, checkpoint)`, called once an iteration. A directory given as checkpoint is copied before it returns."""
+"""`report(metrics, checkpoint)`, called once an iteration; a directory given as checkpoint is copied at once."""
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,8 @@ def read_json(path: Path, what: str) -> Any:
         raise RequestError(f"expected a readable {what} at {path}, but got: {error}") from None
     except json.JSONDecodeError as error:
         raise RequestError(
-            f"expected a {what} in JSON at {path}, but line {error.lineno} is not JSON ({error.msg}): truncated or edited?"
+            f"expected a {what} in JSON at {path}, but line {error.lineno} is not JSON ({error.msg}): "
+            "truncated or edited?"
         ) from None
 
 

@@ -133,14 +133,22 @@ class Run:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise RequestError(f"expected a run manifest at {self.folder / MANIFEST}, but {where}: {first['msg']}") from None
+            raise RequestError(
+                f"expected a run manifest at {self.folder / MANIFEST}, but {where}: {first['msg']}"
+            ) from None
         self.trials: dict[int, Trial] = {}
         self._lock = FileLock(self.folder / ".lock")
         self._replay()
 
     @classmethod
     def create(
-        cls, experiment: Experiment, *, kind: Literal["train", "sweep"], preset: str, config: Mapping[str, Any], plan: Plan
+        cls,
+        experiment: Experiment,
+        *,
+        kind: Literal["train", "sweep"],
+        preset: str,
+        config: Mapping[str, Any],
+        plan: Plan,
     ) -> Run:
         """Makes a new run folder under `runs_root()`; it appears with its manifest whole, under its final name.
 
@@ -188,7 +196,9 @@ class Run:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise RequestError(f"expected a run that nobody is working on, but {self.name} is in use by another process") from None
+            raise RequestError(
+                f"expected a run that nobody is working on, but {self.name} is in use by another process"
+            ) from None
         # What the last writer added after this object was made.
         self._replay(mend=True)
 
@@ -229,7 +239,9 @@ class Run:
         self._append({"event": "checkpoint", "trial": index, "iteration": iteration, "path": path})
         self.trials[index].checkpoint, self.trials[index].checkpoint_iteration = path, iteration
 
-    def end_trial(self, index: int, status: TrialStatus, reason: str | None = None, checkpoint: Path | None = None) -> None:
+    def end_trial(
+        self, index: int, status: TrialStatus, reason: str | None = None, checkpoint: Path | None = None
+    ) -> None:
         """Records the end of trial `index`, and keeps the artefact in the directory `checkpoint`, if there is one."""
         if checkpoint is not None:
             for name in ARTEFACT:
@@ -293,7 +305,11 @@ class Run:
         write_parquet(self.metrics(), self.folder / "metrics.parquet")
         self.manifest.status = status
         self.manifest.best_trial = self.best_trial()
-        kept = [self.folder / "metrics.parquet", *sorted(self.folder.glob("trials/*/*.json")), *sorted(self.folder.glob("trials/*/*.safetensors"))]
+        kept = [
+            self.folder / "metrics.parquet",
+            *sorted(self.folder.glob("trials/*/*.json")),
+            *sorted(self.folder.glob("trials/*/*.safetensors")),
+        ]
         self.manifest.artefacts = {str(path.relative_to(self.folder)): sha256(path) for path in kept}
         self.save_manifest()
 
@@ -307,7 +323,8 @@ class Run:
         scored = [
             (sign * best, trial.index)
             for trial in self.trials.values()
-            if trial.status in ("finished", "stopped") and (best := trial.best(self.manifest.metric, self.manifest.mode)) is not None
+            if trial.status in ("finished", "stopped")
+            and (best := trial.best(self.manifest.metric, self.manifest.mode)) is not None
         ]
         return min(scored)[1] if scored else None
 
@@ -318,7 +335,9 @@ class Run:
             for _, trial in sorted(self.trials.items())
             for iteration, row in sorted(trial.results.items())
         ]
-        return pd.DataFrame(rows, columns=None if rows else ["trial", "iteration"]).astype({"trial": "int64", "iteration": "int64"})
+        return pd.DataFrame(rows, columns=None if rows else ["trial", "iteration"]).astype(
+            {"trial": "int64", "iteration": "int64"}
+        )
 
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
@@ -349,7 +368,9 @@ def git_commit() -> str | None:
     here = Path(__file__).parent
     try:
         commit = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-        status = subprocess.run(["git", "-C", here, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+        status = subprocess.run(
+            ["git", "-C", here, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.stdout.strip() + ("+" if status.stdout.strip() else "")

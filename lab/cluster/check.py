@@ -78,11 +78,17 @@ def _check_start_commands(config: dict[str, Any], path: Path) -> None:
     for key in ("head_start_ray_commands", "worker_start_ray_commands"):
         starts = [command for command in config[key] if "ray start" in command]
         if not starts or any("RAY_AUTH_MODE=token" not in command for command in starts):
-            raise RequestError(f"expected RAY_AUTH_MODE=token on `ray start` in {key} of {path}: without it anybody who reaches a node runs code there")
+            raise RequestError(
+                f"expected RAY_AUTH_MODE=token on `ray start` in {key} of {path}: "
+                "without it anybody who reaches a node runs code there"
+            )
         for command in starts:
             host = re.search(r"--dashboard-host[= ](\S+)", command)
             if host and host[1] not in ("127.0.0.1", "localhost"):
-                raise RequestError(f"expected --dashboard-host=127.0.0.1 in {key} of {path}, but got {host[1]}: the dashboard runs code for whoever reaches it")
+                raise RequestError(
+                    f"expected --dashboard-host=127.0.0.1 in {key} of {path}, but got {host[1]}: "
+                    "the dashboard runs code for whoever reaches it"
+                )
 
 
 def _check_images(config: dict[str, Any], path: Path) -> None:

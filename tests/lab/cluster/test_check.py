@@ -58,7 +58,8 @@ def test_a_cluster_without_a_token_is_refused(tmp_path, config):
 
 def test_a_dashboard_for_everybody_is_refused(tmp_path, config):
     config["head_start_ray_commands"] = [
-        command.replace("--dashboard-host=127.0.0.1", "--dashboard-host=0.0.0.0") for command in config["head_start_ray_commands"]
+        command.replace("--dashboard-host=127.0.0.1", "--dashboard-host=0.0.0.0")
+        for command in config["head_start_ray_commands"]
     ]
     with pytest.raises(RequestError, match=r"127\.0\.0\.1.*0\.0\.0\.0"):
         check(written(tmp_path, config))

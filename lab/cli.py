@@ -1,0 +1,308 @@
+"""The verbs, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lab.console import Name, Verbs, emit, figure, print_table, run_cli
+from lab.errors import RequestError, WorkError
+
+# Ray, torch and MLflow are imported by the verbs that need them: `lab --help` answers at once.
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="lookup-lab")
+def cli() -> None:
+    """Learns lookup tables for stateless load balancers, sweeps, compares.
+
+    \b
+    Runs are kept under ./runs, or $LAB_RUNS. --debug shows tracebacks.
+    Exit status: 0, 1 (the work failed), 2 (the request was wrong).
+    """
+
+
+def main() -> None:
+    """The command `lab`."""
+    run_cli(cli)
+
+
+@cli.command("list", epilog="Example: lab list tables")
+@click.argument("what", type=Name("thing to list", ["all", "experiments", "tables", "suites", "runs"]), default="all")
+@json_option
+def list_(what: str, as_json: bool) -> None:
+    """List experiments and presets, table builders, suites and runs."""
+    from lab.listing import listing
+
+    sections = listing(["experiments", "tables", "suites", "runs"] if what == "all" else [what])
+    if as_json:
+        emit({name: section.records for name, section in sections.items()})
+        return
+    for name, section in sections.items():
+        print_table(name, section.columns, section.rows())
+
+
+@cli.command(epilog="Example: lab train table_supervised --preset quick learning_rate=3e-3 --seeds 2")
+@click.argument("experiment")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option(
+    "--preset", default="default", show_default=True, help="Named configuration to start from (see lab list)."
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the first trial.")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trials that differ in the seed alone."
+)
+@json_option
+def train(experiment: str, overrides: tuple[str, ...], preset: str, seed: int, seeds: int, as_json: bool) -> None:
+    """Train an EXPERIMENT in this process, once for each seed."""
+    from lab.work import start_train
+
+    _report_run(start_train(experiment, preset, overrides, seed=seed, seeds=seeds), as_json)
+
+
+@cli.command(
+    epilog="Example: lab sweep table_supervised --samples 32 --search optuna --scheduler asha --max-concurrent 2"
+)
+@click.argument("experiment")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option(
+    "--preset", default="default", show_default=True, help="Named configuration that the search space is laid over."
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    help="Trials; a grid takes as many as it has points.  [default: the experiment's]",
+)
+@click.option(
+    "--search",
+    type=Name("search", ["random", "grid", "optuna"]),
+    help="How configurations are chosen.  [default: the experiment's]",
+)
+@click.option(
+    "--scheduler",
+    type=Name("scheduler", ["none", "asha", "pbt"]),
+    help="How trials are cut short.  [default: the experiment's]",
+)
+@click.option(
+    "--grid-points", type=click.IntRange(min=2), help="Values of each domain that is not a list, for --search grid."
+)
+@click.option(
+    "--max-concurrent", type=click.IntRange(min=1), help="Trials at once.  [default: as many as the resources allow]"
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the search.")
+@click.option("--address", help="A running Ray cluster (auto, or ray://host:port).  [default: a local Ray]")
+@click.option(
+    "--storage",
+    help="Checkpoints go here: a path that all nodes see, or a bucket (s3://...).  [default: the run folder]",
+)
+@json_option
+def sweep(experiment: str, overrides: tuple[str, ...], preset: str, as_json: bool, **options: Any) -> None:
+    """Sweep an EXPERIMENT's search space with Ray Tune."""
+    from lab.work import start_sweep
+
+    _report_run(start_sweep(experiment, preset, overrides, **options), as_json)
+
+
+@cli.command(epilog="Example: lab resume table_supervised/20261120T092915Z-ab12cd")
+@click.argument("run")
+@json_option
+def resume(run: str, as_json: bool) -> None:
+    """Finish a RUN that was interrupted or killed: the same trials, none lost, none twice."""
+    from lab.work import resume as resume_run
+
+    _report_run(resume_run(run), as_json)
+
+
+@cli.command(epilog="Example: lab compare table_supervised table_ppo --suite churn-47 --out report")
+@click.argument("runs", nargs=-1)
+@click.option(
+    "--suite", "suites", multiple=True, help="A suite to score on; may be repeated.  [default: scenarios-47, churn-47]"
+)
+@click.option(
+    "--builder", "builders", multiple=True, help="A classical builder to include; may be repeated.  [default: all]"
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("report"), show_default=True, help="Folder of the report."
+)
+@click.option("--count", type=click.IntRange(min=20), help="Score the first pairs of a suite only; the report says so.")
+@click.option("--force", is_flag=True, help="Replace an earlier report in that folder.")
+@json_option
+def compare(
+    runs: tuple[str, ...],
+    suites: tuple[str, ...],
+    builders: tuple[str, ...],
+    out: Path,
+    count: int | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Compare classical builders and trained RUNs (default: the newest of each experiment)."""
+    raise RequestError("TO BE WIRED")
+
+
+@cli.command(epilog="Example: lab watch --tensorboard-port 6007")
+@click.option(
+    "--tensorboard-port", type=click.IntRange(0, 65535), default=6006, show_default=True, help="0 takes a free one."
+)
+@click.option(
+    "--mlflow-port", type=click.IntRange(0, 65535), default=5000, show_default=True, help="0 takes a free one."
+)
+@json_option
+def watch(tensorboard_port: int, mlflow_port: int, as_json: bool) -> None:
+    """Serve TensorBoard and MLflow over all runs, on loopback, until Ctrl-C."""
+    from lab.paths import runs_root
+    from lab.watch import serve
+
+    with serve(runs_root(), tensorboard_port=tensorboard_port, mlflow_port=mlflow_port) as pages:
+        if as_json:
+            emit({page.name.lower(): page.url for page in pages})
+        else:
+            for page in pages:
+                click.echo(f"{page.name:12} {page.url}")
+            click.echo("Ctrl-C ends both.", err=True)
+        ended = next(page for page in _poll(pages))
+        raise WorkError(f"{ended.name} ended with status {ended.process.returncode}")
+
+
+def _poll(pages: list[Any]) -> Any:
+    import time
+
+    while True:
+        time.sleep(0.5)
+        yield from (page for page in pages if page.process.poll() is not None)
+
+
+@cli.group(cls=Verbs)
+def table() -> None:
+    """Build a table, or tell two apart."""
+
+
+@table.command(
+    "build", epilog="Example: lab table build --algorithm maglev --size 65537 --backends backends.txt --out table.json"
+)
+@click.option(
+    "--algorithm",
+    required=True,
+    help="A builder: maglev, balanced-stratified, maglev@1, supervised:RUN, ... (lab list tables)",
+)
+@click.option("--size", required=True, type=click.IntRange(min=1), help="Entries of the table.")
+@click.option(
+    "--backends",
+    "backends_path",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A file with one key a line, such as 10.0.0.1:80.",
+)
+@click.option(
+    "--weights", "weights_path", type=click.Path(path_type=Path), help="A file with one `key weight` a line; 0 drains."
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The JSON file to write.")
+@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+@json_option
+def table_build(
+    algorithm: str, size: int, backends_path: Path, weights_path: Path | None, out: Path, force: bool, as_json: bool
+) -> None:
+    """Build a table for the backends of a file."""
+    raise RequestError("TO BE WIRED")
+
+
+@table.command("diff", epilog="Example: lab table diff before.json after.json")
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@json_option
+def table_diff(before: Path, after: Path, as_json: bool) -> None:
+    """Score the step from one table to another, with the entries each backend lost and gained."""
+    raise RequestError("TO BE WIRED")
+
+
+@cli.command(epilog="Example: lab doctor")
+@json_option
+def doctor(as_json: bool) -> None:
+    """Look at this machine and say what to do about it."""
+    from dataclasses import asdict
+
+    from lab.doctor import examine
+
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        if not as_json:
+            click.echo(f"{finding.state:4}  {finding.subject:16}  {finding.detail}  →  {finding.advice}")
+    if as_json:
+        emit([asdict(finding) for finding in findings])
+    bad = [finding.subject for finding in findings if finding.state == "bad"]
+    if bad:
+        raise WorkError(f"{len(bad)} of {len(findings)} findings are bad: {', '.join(bad)}")
+
+
+@cli.command(epilog="Example: lab demo")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder of the report.  [default: a new one under the runs folder]"
+)
+@json_option
+def demo(out: Path | None, as_json: bool) -> None:
+    """Sweep PPO and the supervised table, compare them with the classical builders: six minutes on two cores."""
+    from lab.demo import demo as run_demo
+
+    run_demo(out, as_json=as_json)
+
+
+@cli.group(cls=Verbs)
+def cluster() -> None:
+    """Look after a cluster."""
+
+
+@cluster.command("check", epilog="Example: lab cluster check cluster.yaml")
+@click.argument("path", type=click.Path(path_type=Path), default=Path("cluster.yaml"))
+@json_option
+def cluster_check(path: Path, as_json: bool) -> None:
+    """Check a cluster file before `ray up` spends money on it."""
+    from dataclasses import asdict
+
+    from lab.cluster import check
+
+    summary = check(path)
+    if as_json:
+        emit(asdict(summary))
+        return
+    rows = [
+        (
+            name + (" (head)" if name == summary.head else ""),
+            ", ".join(f"{k} {v:g}" for k, v in resources.items()),
+            f"{least}–{most}",
+        )
+        for name, (resources, least, most) in summary.nodes.items()
+    ]
+    print_table(
+        f"{summary.name} on {summary.provider}: the file is right", ["node type", "resources of one", "nodes"], rows
+    )
+
+
+def _report_run(run: Any, as_json: bool) -> None:
+    """Prints how the trials of a run ended; a run that did not finish is exit status 1."""
+    from lab.listing import run_record
+
+    record = run_record(run)
+    if as_json:
+        emit(record)
+    else:
+        rows = [
+            (
+                str(trial["trial"]),
+                trial["status"],
+                str(trial["iteration"]),
+                figure(trial["best"]),
+                trial["reason"] or "",
+            )
+            for trial in record["trials"]
+        ]
+        print_table(run.name, ["trial", "status", "iterations", f"best {run.manifest.metric}", "reason"], rows)
+        click.echo(str(run.folder))
+    if run.manifest.status == "interrupted":
+        raise WorkError(f"interrupted; to finish it: lab resume {run.name}")
+    if run.manifest.status == "failed":
+        raise WorkError(f"every trial of {run.name} failed")

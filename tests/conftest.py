@@ -1,0 +1,21 @@
+"""What every test stands on: runs of its own, and no Ray token of the person who runs the suite."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ray_token(tmp_path_factory: pytest.TempPathFactory):
+    """Ray writes a token into the home folder at its first start; the suite leaves the person's own alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path_factory.mktemp("ray") / "auth_token"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of all runs, empty, for this test alone."""
+    folder = tmp_path / "runs"
+    monkeypatch.setenv("LAB_RUNS", str(folder))
+    return folder
