@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import platform
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -23,16 +21,27 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lab.errors import RequestError, WorkError
 from lab.experiment import Experiment
 from lab.files import atomic_path, read_json, replace_directory, sha256, write_bytes, write_json
+from lab.journal import Journal, Trial, TrialStatus
 from lab.paths import MANIFEST, find_run, list_runs, runs_root, trial_folder
 
-__all__ = ["ARTEFACT", "Manifest", "Plan", "Reading", "Run", "Trial", "find_run", "list_runs"]
+__all__ = [
+    "ARTEFACT",
+    "Manifest",
+    "Plan",
+    "Reading",
+    "Run",
+    "RunStatus",
+    "Trial",
+    "TrialStatus",
+    "find_run",
+    "list_runs",
+]
 
 ARTEFACT = ("model.safetensors", "model.json", "untrained.safetensors")
 """The files of a network that builds tables, before and after training; the format is `lab.tables.learned`'s."""
 
 _PACKAGES = ("lookup-lab", "ray", "torch", "gymnasium", "numpy", "pandas", "optuna", "mlflow", "safetensors")
 
-TrialStatus = Literal["running", "finished", "stopped", "failed"]
 RunStatus = Literal["running", "interrupted", "finished", "failed"]
 
 
@@ -88,41 +97,13 @@ class Manifest(BaseModel):
     readings: list[Reading] = Field(default_factory=list)
 
 
-@dataclass
-class Trial:
-    """One trial as the journal tells it."""
-
-    index: int
-    config: dict[str, Any]
-    status: TrialStatus = "running"
-    reason: str | None = None
-    results: dict[int, dict[str, float]] = field(default_factory=dict)
-    checkpoint: str | None = None
-    checkpoint_iteration: int = 0
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more is to be done for it."""
-        return self.status != "running"
-
-    @property
-    def iteration(self) -> int:
-        """The last iteration that was recorded, 0 before the first."""
-        return max(self.results, default=0)
-
-    def best(self, metric: str, mode: str) -> float | None:
-        """The best finite value of `metric` over its iterations."""
-        values = [m[metric] for m in self.results.values() if metric in m and math.isfinite(m[metric])]
-        return (min if mode == "min" else max)(values) if values else None
-
-
-class Run:
+class Run(Journal):
     """A run folder, open for reading; `claim` opens it for writing.
 
     Attributes:
         folder: absolute path.
         manifest: the content of `run.json`.
-        trials: index -> trial, replayed from the journal.
+        trials, history, generation: what the journal says.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -136,9 +117,8 @@ class Run:
             raise RequestError(
                 f"expected a run manifest at {self.folder / MANIFEST}, but {where}: {first['msg']}"
             ) from None
-        self.trials: dict[int, Trial] = {}
         self._lock = FileLock(self.folder / ".lock")
-        self._replay()
+        super().__init__(self.folder / "journal.jsonl")
 
     @classmethod
     def create(
@@ -153,7 +133,7 @@ class Run:
         """Makes a new run folder under `runs_root()`; it appears with its manifest whole, under its final name.
 
         Raises:
-            WorkError: the folder cannot be written.
+            RequestError: the folder cannot be written, or the disk is full.
         """
         now = datetime.now(UTC)
         folder = runs_root() / experiment.name / f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
@@ -178,8 +158,10 @@ class Run:
             part.mkdir(parents=True)
             write_json(part / MANIFEST, manifest.model_dump(mode="json"))
             part.rename(folder)
-        except OSError as error:
-            raise WorkError(f"cannot write the run folder {folder}: {error.strerror or error}") from error
+        except (OSError, WorkError) as error:
+            shutil.rmtree(part, ignore_errors=True)
+            why = error.strerror if isinstance(error, OSError) else error
+            raise RequestError(f"expected a folder to write runs into, but {runs_root()}: {why}") from error
         return cls(folder)
 
     @property
@@ -210,34 +192,12 @@ class Run:
         """The folder of trial `index`."""
         return trial_folder(self.folder, index)
 
-    # ---- the journal: one JSON object a line, synced before the call returns; a torn last line is dropped on reading
+    # ---- trials: what the journal does not do by itself
 
     def add_trial(self, index: int, config: Mapping[str, Any]) -> Trial:
         """Records that trial `index` exists, with its whole configuration, before anything runs."""
-        trial = Trial(index, dict(config))
-        self._append({"event": "trial", "trial": index, "config": trial.config})
-        write_json(self.trial_folder(index) / "config.json", trial.config)
-        self.trials[index] = trial
-        return trial
-
-    def add_result(self, index: int, metrics: Mapping[str, float]) -> bool:
-        """Records the metrics of one iteration. An iteration that is recorded already is left as it is.
-
-        Returns:
-            Whether it was new.
-        """
-        trial, iteration = self.trials[index], int(metrics["iteration"])
-        if iteration in trial.results:
-            return False
-        row = {key: float(value) for key, value in metrics.items()}
-        self._append({"event": "result", "trial": index, "iteration": iteration, "metrics": row})
-        trial.results[iteration] = row
-        return True
-
-    def add_checkpoint(self, index: int, iteration: int, path: str) -> None:
-        """Records that a whole checkpoint of trial `index` lies at `path` (a path, or a URI of the storage)."""
-        self._append({"event": "checkpoint", "trial": index, "iteration": iteration, "path": path})
-        self.trials[index].checkpoint, self.trials[index].checkpoint_iteration = path, iteration
+        write_json(self.trial_folder(index) / "config.json", dict(config))
+        return super().add_trial(index, config)
 
     def end_trial(
         self, index: int, status: TrialStatus, reason: str | None = None, checkpoint: Path | None = None
@@ -247,8 +207,7 @@ class Run:
             for name in ARTEFACT:
                 if (checkpoint / name).is_file():
                     write_bytes(self.trial_folder(index) / name, (checkpoint / name).read_bytes())
-        self._append({"event": "end", "trial": index, "status": status, "reason": reason})
-        self.trials[index].status, self.trials[index].reason = status, reason
+        self.add_end(index, status, reason)
 
     def save_checkpoint(self, index: int, iteration: int, directory: Path) -> Path:
         """Copies the checkpoint `directory` into the trial's folder and records it."""
@@ -256,47 +215,6 @@ class Run:
         replace_directory(directory, target)
         self.add_checkpoint(index, iteration, str(target))
         return target
-
-    def _append(self, event: dict[str, Any]) -> None:
-        try:
-            with (self.folder / "journal.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(event) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise WorkError(f"cannot write the journal of {self.name}: {error.strerror or error}") from error
-
-    def _replay(self, *, mend: bool = False) -> None:
-        path = self.folder / "journal.jsonl"
-        self.trials = {}
-        if not path.exists():
-            return
-        data = path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if mend and len(whole) < len(data):
-            # The line a kill tore: what follows must start on a line of its own.
-            write_bytes(path, whole)
-        for number, line in enumerate(whole.splitlines(), start=1):
-            try:
-                event = json.loads(line)
-                self._apply(event)
-            except (ValueError, KeyError, TypeError):
-                raise RequestError(f"expected a journal event at {path} line {number}, but got {line[:60]!r}") from None
-
-    def _apply(self, event: dict[str, Any]) -> None:
-        index = int(event["trial"])
-        if event["event"] == "trial":
-            self.trials[index] = Trial(index, event["config"])
-            return
-        trial = self.trials[index]
-        if event["event"] == "result":
-            trial.results.setdefault(int(event["iteration"]), event["metrics"])
-        elif event["event"] == "checkpoint":
-            trial.checkpoint, trial.checkpoint_iteration = event["path"], int(event["iteration"])
-        elif event["event"] == "end":
-            trial.status, trial.reason = event["status"], event["reason"]
-        else:
-            raise ValueError(event["event"])
 
     # ---- the end
 

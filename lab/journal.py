@@ -1,0 +1,171 @@
+"""The journal of a run: one JSON object a line, synced before it counts, whole again after any kill."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from lab.errors import RequestError, WorkError
+from lab.files import write_bytes
+
+__all__ = ["Journal", "Trial", "TrialStatus"]
+
+TrialStatus = Literal["running", "finished", "stopped", "failed"]
+
+
+@dataclass
+class Trial:
+    """One trial as the journal tells it.
+
+    Attributes:
+        index: its number in the run, from 0.
+        config: the whole configuration it trains with; in a population, the one it was last given.
+        status: `running` until it ended; `stopped` is the scheduler's doing.
+        reason: in one line, why it failed or was stopped.
+        results: iteration -> metrics.
+        times: iteration -> when it was recorded, in seconds since the epoch.
+        checkpoint: where its last whole checkpoint lies (a path, or a URI of the storage), if there is one.
+        checkpoint_iteration: the iteration of that checkpoint, 0 without one.
+    """
+
+    index: int
+    config: dict[str, Any]
+    status: TrialStatus = "running"
+    reason: str | None = None
+    results: dict[int, dict[str, float]] = field(default_factory=dict)
+    times: dict[int, float] = field(default_factory=dict)
+    checkpoint: str | None = None
+    checkpoint_iteration: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to be done for it."""
+        return self.status != "running"
+
+    @property
+    def iteration(self) -> int:
+        """The last iteration that was recorded, 0 before the first."""
+        return max(self.results, default=0)
+
+    def best(self, metric: str, mode: str) -> float | None:
+        """The best finite value of `metric` over its iterations."""
+        values = [m[metric] for m in self.results.values() if metric in m and math.isfinite(m[metric])]
+        return (min if mode == "min" else max)(values) if values else None
+
+
+class Journal:
+    """What happened in a run, in order; the state of every trial is what its lines say.
+
+    A torn last line, which a kill leaves, is dropped on reading. An event counts when its line is on the disk.
+
+    Attributes:
+        trials: index -> trial.
+        history: (trial, iteration) of every result, in the order in which they came.
+        generation: the last iteration at which a population was renewed, 0 before the first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.trials: dict[int, Trial] = {}
+        self.history: list[tuple[int, int]] = []
+        self.generation = 0
+        self._replay()
+
+    def add_trial(self, index: int, config: Mapping[str, Any]) -> Trial:
+        """Records that trial `index` exists, with its whole configuration, before anything runs."""
+        self._record({"event": "trial", "trial": index, "config": dict(config)})
+        return self.trials[index]
+
+    def add_result(self, index: int, metrics: Mapping[str, float]) -> bool:
+        """Records the metrics of one iteration. An iteration that is recorded already is left as it is.
+
+        Returns:
+            Whether it was new.
+        """
+        iteration = int(metrics["iteration"])
+        if iteration in self.trials[index].results:
+            return False
+        row = {key: float(value) for key, value in metrics.items()}
+        now = round(time.time(), 3)
+        self._record({"event": "result", "trial": index, "iteration": iteration, "time": now, "metrics": row})
+        return True
+
+    def add_checkpoint(self, index: int, iteration: int, path: str) -> None:
+        """Records that a whole checkpoint of trial `index` lies at `path` (a path, or a URI of the storage)."""
+        self._record({"event": "checkpoint", "trial": index, "iteration": iteration, "path": path})
+
+    def add_generation(self, iteration: int, changes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Records that a population was renewed at `iteration`: one line, so that it holds for all trials or for none.
+
+        Args:
+            iteration: where in the training it happened.
+            changes: trial -> the `config` that it goes on with, the `donor` it was cloned from, and the donor's
+                `checkpoint` and `checkpoint_iteration`. Trials that go on as they were are left out.
+        """
+        plain = {str(index): dict(change) for index, change in changes.items()}
+        self._record({"event": "generation", "iteration": iteration, "changes": plain})
+
+    def add_end(self, index: int, status: TrialStatus, reason: str | None = None) -> None:
+        """Records the end of trial `index`."""
+        self._record({"event": "end", "trial": index, "status": status, "reason": reason})
+
+    def _record(self, event: dict[str, Any]) -> None:
+        # One write call for the line: Ctrl-C falls between two lines, never inside one.
+        line = (json.dumps(event, allow_nan=False) + "\n").encode()
+        try:
+            with self._path.open("ab", buffering=0) as file:
+                if file.write(line) != len(line):
+                    raise OSError("the disk is full")
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise WorkError(f"cannot write the journal {self._path}: {error.strerror or error}") from error
+        self._apply(event)
+
+    def _replay(self, *, mend: bool = False) -> None:
+        self.trials, self.history, self.generation = {}, [], 0
+        if not self._path.exists():
+            return
+        data = self._path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if mend and len(whole) < len(data):
+            # The line a kill tore: what follows must start on a line of its own.
+            write_bytes(self._path, whole)
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                self._apply(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                raise RequestError(
+                    f"expected a journal event at {self._path} line {number}, but got {line[:60]!r}"
+                ) from None
+
+    def _apply(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "generation":
+            self.generation = int(event["iteration"])
+            for key, change in event["changes"].items():
+                clone = self.trials[int(key)]
+                clone.config, clone.checkpoint = change["config"], change["checkpoint"]
+                clone.checkpoint_iteration = int(change["checkpoint_iteration"])
+            return
+        index = int(event["trial"])
+        if kind == "trial":
+            self.trials[index] = Trial(index, event["config"])
+            return
+        trial = self.trials[index]
+        if kind == "result":
+            iteration = int(event["iteration"])
+            if iteration not in trial.results:
+                trial.results[iteration], trial.times[iteration] = event["metrics"], float(event.get("time", 0.0))
+                self.history.append((index, iteration))
+        elif kind == "checkpoint":
+            trial.checkpoint, trial.checkpoint_iteration = event["path"], int(event["iteration"])
+        elif kind == "end":
+            trial.status, trial.reason = event["status"], event["reason"]
+        else:
+            raise ValueError(kind)
