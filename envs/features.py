@@ -1,0 +1,378 @@
+"""What a stateless policy reads while it gives out the entries of a table, one after the other.
+
+Everything here is a function of the present set, the size and the entries of this table given so far, and of nothing
+else. The environment and the learned builders read the very same code, hence the same bits: integers first, then one
+correctly rounded float32 operation, so that every machine agrees.
+
+Per-backend features, by slot; all are 0 for an absent slot:
+
+| Feature          | Group    | Range      | Meaning                                                                 |
+|------------------|----------|------------|-------------------------------------------------------------------------|
+| present          | (always) | {0, 1}     | a backend of the set is in this slot                                    |
+| load             | (always) | [0, size]  | entries it has, over the largest even load `ceil(size / n)`             |
+| below_floor      | (always) | {0, 1}     | it has fewer than `size // n` entries                                   |
+| takes_ceiling    | (always) | {0, 1}     | it has `size // n` entries, and one of the `size % n` ceilings is left  |
+| offset_0 .. 3    | offsets  | [0, 1)     | `(entry - hash_k) mod size / size`, the distance on the ring of entries |
+| uniform          | hashes   | (0, 1]     | independent uniform score of (hash_1, entry)                            |
+| stratified       | hashes   | (0, 1]     | stratified score: over the entries a permutation of the quantiles       |
+| rank             | hashes   | [0, 1)     | place of the stratified score among the present / n, 0 the highest      |
+| demand           | hashes   | [0, size]  | entries yet to give where it scores highest, over the largest even load |
+| owned_entry      | stateful | {0, 1}     | it has this entry in the table in force                                 |
+| was_present      | stateful | {0, 1}     | it is in the set of the table in force                                  |
+
+Globals:
+
+| Feature          | Group    | Range      | Meaning                                                                 |
+|------------------|----------|------------|-------------------------------------------------------------------------|
+| given            | (always) | [0, 1]     | entries given so far / size                                             |
+| n                | (always) | [0, 1]     | present backends / slots                                                |
+| ceilings         | (always) | [0, 1)     | `size % n / n`                                                          |
+| ceilings_left    | (always) | [0, 1)     | ceilings not yet taken / n                                              |
+| invalid          | (always) | [0, 1]     | entries given to no backend / size                                      |
+| in_force         | stateful | {0, 1}     | there is a table in force                                               |
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.backends import HASHES
+from envs.errors import RequestError, unknown_name
+
+FeatureGroups = Literal["all", "offsets", "hashes"]
+Information = Literal["stateless", "stateful"]
+Balance = Literal["mask", "reward"]
+Validity = Literal["mask", "penalty"]
+
+BASE = ("present", "load", "below_floor", "takes_ceiling")
+OFFSETS = ("offset_0", "offset_1", "offset_2", "offset_3")
+SCORES = ("uniform", "stratified", "rank", "demand")
+MEMORY = ("owned_entry", "was_present")
+FEATURES = BASE + OFFSETS + SCORES
+"""The per-backend features of `features="all"`, stateless: `observation.reshape(..., slots, len(FEATURES))`."""
+GLOBALS = ("given", "n", "ceilings", "ceilings_left", "invalid")
+
+_UNIFORM_BITS = 24  # what a float32 holds exactly
+_BLOCK = 2**15
+
+
+def feature_names(features: FeatureGroups = "all", information: Information = "stateless") -> tuple[str, ...]:
+    """The per-backend features, in the order in which each slot has them."""
+    if features not in get_args(FeatureGroups):
+        raise unknown_name("features", features, get_args(FeatureGroups))
+    if information not in get_args(Information):
+        raise unknown_name("information", information, get_args(Information))
+    names: tuple[str, ...] = BASE
+    names += OFFSETS if features in ("all", "offsets") else ()
+    names += SCORES if features in ("all", "hashes") else ()
+    return names + (MEMORY if information == "stateful" else ())
+
+
+def global_names(information: Information = "stateless") -> tuple[str, ...]:
+    """The global features, in their order."""
+    return (*GLOBALS, "in_force") if information == "stateful" else GLOBALS
+
+
+def uniform_scores(hashes: NDArray[np.uint64], entries: NDArray[np.integer] | int) -> NDArray[np.float32]:
+    """Independent uniform scores of backends at entries, drawn by hash_1.
+
+    Args:
+        hashes: uint64 (..., 4).
+        entries: entries, broadcast against the leading axes of `hashes`.
+
+    Returns:
+        float32 in (0, 1], multiples of 2**-24, of the broadcast shape.
+    """
+    return _unit(_mixed(_folded(hashes[..., 1]), entries))
+
+
+def stratified_scores(hashes: NDArray[np.uint64], size: int) -> NDArray[np.float32]:
+    """Stratified scores: a backend's scores over the entries are a permutation of the quantiles, plus jitter.
+
+    Each backend has one entry in each of `size` equal slices of (0, 1], so that no backend is lucky all over the table.
+
+    Args:
+        hashes: uint64 (..., 4).
+        size: entries of a table.
+
+    Returns:
+        float32 (..., size) in (0, 1]: the place of the entry in a permutation that hash_0 draws, plus the uniform score
+        of hash_1, over the size.
+    """
+    flat = hashes.reshape(-1, HASHES)
+    scores = np.empty((len(flat), size), dtype=np.float32)
+    block = max(1, _BLOCK // size)  # as many backends at once as the cache holds
+    for start in range(0, len(flat), block):
+        scores[start : start + block] = _stratified(flat[start : start + block], size)
+    return scores.reshape(*hashes.shape[:-1], size)
+
+
+def _stratified(hashes: NDArray[np.uint64], size: int) -> NDArray[np.float32]:
+    entries = np.arange(size)
+    # The entry in the low bits breaks ties, and makes a plain sort (far faster than argsort) yield the order.
+    keys = _mixed(_folded(hashes[:, :1]), entries).astype(np.uint64) << np.uint64(32)
+    keys |= entries.astype(np.uint64)
+    keys.sort(axis=1)
+    keys &= np.uint64(0xFFFFFFFF)
+    keys += np.uint64(size) * np.arange(len(keys), dtype=np.uint64)[:, None]
+    places = np.empty(keys.shape, dtype=np.float32)
+    places.ravel()[keys.view(np.int64).ravel()] = np.tile(np.arange(size, dtype=np.float32), len(keys))
+    return (places + uniform_scores(hashes[:, None], entries)) / np.float32(size)
+
+
+class PartialTables:
+    """B tables on the way, each over its own present set; the entries are given in order, one of each table at a time.
+
+    A slot is a place among the present backends, in the order of `str(id)`, padded to `slots`: a column number of the
+    union would tell of the other set. With `roster=True` the slots are the columns themselves.
+
+        tables = PartialTables(hashes, present, size)
+        while tables.entry < size:
+            tables.give(policy(tables.observe()))
+        tables.table
+
+    Args:
+        hashes: uint64 (B, N, 4), columns sorted by identity.
+        present: bool (B, N).
+        size: entries of a table.
+        slots: M, how many slots; None for N.
+        features: which per-backend features `observe` has.
+        balance: "mask" gives quotas (each load ends at floor or ceiling, exactly), "reward" gives none.
+        validity: "mask" forbids absent slots, "penalty" lets them be chosen, for no backend.
+        roster: slots are columns.
+        information: "stateful" adds what the table in force tells.
+        in_force: int (B, size), the table in force in columns, or None if there is none.
+        in_force_set: bool (B, N), its set.
+
+    Raises:
+        RequestError: for more present backends than slots, an empty set (no action would be legal), unknown names.
+
+    Attributes:
+        entry: how many entries are given, which is the entry that comes next.
+        table: int32 (B, size), columns; -1 where no backend is, and where the entry is yet to come.
+        slot_column: int (B, M), the column of each slot, -1 for an absent one.
+        slot_present: bool (B, M).
+        legal: bool (B, M), the slots that the next entry may go to; once the table is full, the present ones.
+        uneven: int (B,), `sum(max(0, load - even load))`, loads and even loads sorted alike.
+        invalid: int (B,), entries given to no backend.
+    """
+
+    def __init__(
+        self,
+        hashes: NDArray[np.uint64],
+        present: NDArray[np.bool_],
+        size: int,
+        *,
+        slots: int | None = None,
+        features: FeatureGroups = "all",
+        balance: Balance = "mask",
+        validity: Validity = "mask",
+        roster: bool = False,
+        information: Information = "stateless",
+        in_force: NDArray[np.integer] | None = None,
+        in_force_set: NDArray[np.bool_] | None = None,
+    ) -> None:
+        for name, value, known in (("balance", balance, Balance), ("validity", validity, Validity)):
+            if value not in get_args(known):
+                raise unknown_name(name, value, get_args(known))
+        self.names = feature_names(features, information)
+        self.size, self.entry = size, 0
+        self._quotas, self._absent_legal = balance == "mask", validity == "penalty"
+        self._stateful = information == "stateful"
+        batch = len(present)
+        self._rows = np.arange(batch)
+        self.slot_column = slot_columns(present, present.shape[1] if slots is None else slots, roster)
+        self.slot_present = self.slot_column >= 0
+        self._n = self.slot_present.sum(axis=1, dtype=np.int64)
+        if batch and not self._n.min():
+            raise RequestError("a set must have at least one backend, but one is empty: no action would be legal")
+        self._columns = np.where(self.slot_present, self.slot_column, 0)
+        self._present = self.slot_present.astype(np.float32)
+        self._hashes = hashes[self._rows[:, None], self._columns]
+        self._floor = (size // self._n).astype(np.float32)
+        self._ceilings = (size % self._n).astype(np.float32)
+        self._ceil = self._floor + (self._ceilings > 0)
+        self._load = np.zeros(self.slot_present.shape, dtype=np.float32)
+        self._above = np.zeros(batch, dtype=np.float32)  # backends with more than the floor
+        self.table = np.full((batch, size), -1, dtype=np.int32)
+        self.uneven = np.zeros(batch, dtype=np.int64)
+        self.invalid = np.zeros(batch, dtype=np.int64)
+        if "offset_0" in self.names:
+            self._places = np.ascontiguousarray(np.moveaxis(self._hashes % np.uint64(size), -1, 0).astype(np.int32))
+            self._present_bits = -self.slot_present.astype(np.int32)  # all ones where present
+        if "stratified" in self.names:
+            self._start_scores()
+        self._in_force = self._was_present = None
+        if self._stateful and in_force is not None and in_force_set is not None:
+            self._in_force = in_force
+            self._was_present = in_force_set[self._rows[:, None], self._columns] & self.slot_present
+        self._update_legal()
+
+    def give(self, slots: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Gives the next entry of each table to a slot.
+
+        Args:
+            slots: int (B,) in [0, M). A slot that is not legal leaves the entry without a backend.
+
+        Returns:
+            int32 (B,): the columns that have the entry now, -1 for none.
+        """
+        rows = self._rows
+        load = self._load[rows, slots]
+        placed = self.legal[rows, slots] & self.slot_present[rows, slots]
+        at_floor = load == self._floor
+        even = (load < self._floor) | (at_floor & (self._above < self._ceilings))
+        self.uneven += placed & ~even
+        self.invalid += ~placed
+        self._above += placed & at_floor
+        self._load[rows, slots] = load + placed
+        owners = np.where(placed, self._columns[rows, slots], -1).astype(np.int32)
+        self.table[:, self.entry] = owners
+        if "stratified" in self.names:
+            self._demand[rows, self._highest[self.entry]] -= 1
+        self.entry += 1
+        self._update_legal()
+        return owners
+
+    def observe(self) -> dict[str, NDArray]:
+        """What a policy reads before it gives the next entry; arrays of its own each time.
+
+        Returns:
+            "backends": float32 (B, M * F), the features of slot 0, then of slot 1, ...; "globals": float32 (B, G);
+            "action_mask": int8 (B, M), `legal`. Of a full table the features of entry 0.
+        """
+        entry = self.entry % self.size
+        batch, slots = self.slot_present.shape
+        backends = np.empty((batch, slots, len(self.names)), dtype=np.float32)
+        column = {name: backends[..., place] for place, name in enumerate(self.names)}
+        column["present"][:] = self._present
+        np.divide(self._load, self._ceil[:, None], out=column["load"])
+        column["below_floor"][:] = self._below_floor
+        column["takes_ceiling"][:] = self._takes_ceiling
+        if "offset_0" in column:
+            for word in range(HASHES):
+                np.divide(self._ring_offset(word, entry), np.float32(self.size), out=column[f"offset_{word}"])
+        if "stratified" in column:
+            uniform = _unit(_mixed(self._word, entry))
+            np.multiply(uniform, self._present, out=column["uniform"])
+            column["stratified"][:] = self._scores[entry]
+            np.divide(self._ranking(self._scores[entry]), self._n32[:, None], out=column["rank"])
+            np.divide(self._demand, self._ceil[:, None], out=column["demand"])
+        if self._stateful:
+            column["owned_entry"][:] = 0 if self._in_force is None else self.owners(self._in_force[:, entry])
+            column["was_present"][:] = 0 if self._was_present is None else self._was_present
+        return {
+            "backends": backends.reshape(batch, -1),
+            "globals": self._globals(),
+            "action_mask": self.legal.astype(np.int8),
+        }
+
+    def owners(self, columns: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which slot holds a column: bool (B, M) for int (B,), all False for -1 and for columns that are absent."""
+        return (self.slot_column == columns[:, None]) & self.slot_present
+
+    def _start_scores(self) -> None:
+        batch, slots = self.slot_present.shape
+        self._n32 = self._n.astype(np.float32)
+        self._word = _folded(self._hashes[..., 1])
+        scores = np.zeros((batch, slots, self.size), dtype=np.float32)
+        scores[self.slot_present] = stratified_scores(self._hashes[self.slot_present], self.size)
+        self._scores = np.ascontiguousarray(np.moveaxis(scores, -1, 0))  # (size, B, M): one step reads one block
+        self._highest = self._scores.argmax(axis=-1)
+        cells = (self._rows * slots + self._highest).ravel()
+        self._demand = np.bincount(cells, minlength=batch * slots).reshape(batch, slots).astype(np.float32)
+
+    def _ring_offset(self, word: int, entry: int) -> NDArray[np.float32]:
+        offset = np.int32(entry) - self._places[word]
+        offset += (offset >> np.int32(31)) & np.int32(self.size)  # size where negative: a modulo without a division
+        offset &= self._present_bits
+        return offset.astype(np.float32)
+
+    def _ranking(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Each row's places from the highest score (0) down; 0 for absent slots."""
+        batch, slots = scores.shape
+        # Positive floats are ordered as their bits are, so one integer sort of (score, slot) pairs yields the places.
+        keys = (~scores.view(np.uint32)).astype(np.uint64) << np.uint64(32)
+        keys |= np.arange(slots, dtype=np.uint64)
+        keys.sort(axis=1)
+        order = (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        order += slots * self._rows[:, None]
+        places = np.empty(batch * slots, dtype=np.float32)
+        places[order.ravel()] = np.tile(np.arange(slots, dtype=np.float32), batch)
+        return places.reshape(batch, slots) * self._present
+
+    def _globals(self) -> NDArray[np.float32]:
+        names = global_names("stateful" if self._stateful else "stateless")
+        values = np.empty((len(self._n), len(names)), dtype=np.float32)
+        left = np.maximum(self._ceilings - self._above, 0)
+        values[:, 0] = self.entry / self.size
+        values[:, 1] = self._n / self.slot_present.shape[1]
+        values[:, 2] = self._ceilings / self._n
+        values[:, 3] = left / self._n
+        values[:, 4] = self.invalid / self.size
+        if self._stateful:
+            values[:, 5] = self._in_force is not None
+        return values
+
+    def _update_legal(self) -> None:
+        floor = self._floor[:, None]
+        self._below_floor = (self._load < floor) & self.slot_present
+        left = (self._above < self._ceilings)[:, None]
+        self._takes_ceiling = (self._load == floor) & self.slot_present & left
+        legal = self._below_floor | self._takes_ceiling if self._quotas else self.slot_present
+        if self.entry == self.size:
+            legal = self.slot_present  # nothing is left to give, but a policy may still be asked
+        self.legal = legal | ~self.slot_present if self._absent_legal else legal
+
+
+def slot_columns(present: NDArray[np.bool_], slots: int, roster: bool = False) -> NDArray[np.int64]:
+    """The column of each slot.
+
+    Args:
+        present: bool (B, N), columns sorted by identity.
+        slots: M.
+        roster: whether slots are columns, present or not; otherwise present columns are packed to the front.
+
+    Returns:
+        int64 (B, M), -1 for absent slots.
+
+    Raises:
+        RequestError: for more backends than slots.
+    """
+    columns = present.shape[1]
+    if roster:
+        if columns != slots:
+            raise RequestError(f"a roster of {slots} slots needs {slots} columns, but got {columns}")
+        return np.where(present, np.arange(columns), -1)
+    most = int(present.sum(axis=1).max(initial=0))
+    if most > slots:
+        raise RequestError(f"a set must have at most {slots} backends (max_backends), but one has {most}")
+    packed = (~present).argsort(axis=1, kind="stable")
+    packed = np.where(np.take_along_axis(present, packed, axis=1), packed, -1)[:, :slots]
+    return np.pad(packed, ((0, 0), (0, slots - packed.shape[1])), constant_values=-1)
+
+
+def _folded(hashes: NDArray[np.uint64]) -> NDArray[np.uint32]:
+    return (hashes ^ (hashes >> np.uint64(32))).astype(np.uint32)
+
+
+def _mixed(words: NDArray[np.uint32], entries: NDArray[np.integer] | int) -> NDArray[np.uint32]:
+    """MurmurHash3's finaliser (Appleby, public domain) of a 32-bit word and an entry."""
+    spread = (np.asarray(entries, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B9)
+    x = words ^ spread.astype(np.uint32)
+    x ^= x >> np.uint32(16)
+    x *= np.uint32(0x85EBCA6B)
+    x ^= x >> np.uint32(13)
+    x *= np.uint32(0xC2B2AE35)
+    x ^= x >> np.uint32(16)
+    return x
+
+
+def _unit(bits: NDArray[np.uint32]) -> NDArray[np.float32]:
+    scores = (bits >> np.uint32(32 - _UNIFORM_BITS)).astype(np.float32)
+    scores += 1  # (0, 1]: a present backend is above the 0 of an absent one
+    scores *= np.float32(2.0**-_UNIFORM_BITS)
+    return scores
