@@ -200,6 +200,21 @@ def sample_roster_batch(
     )
 
 
+def fixed_roster(n: int) -> NDArray[np.uint8]:
+    """The lab's own roster of n backends, the same everywhere and for every purpose: a roster is known beforehand.
+
+    Args:
+        n: how many backends.
+
+    Returns:
+        uint8 (n, 16), UUIDs' bytes in ascending order.
+    """
+    _check_count("n", n, 1)
+    digest = hashlib.sha256(f"roster/{n}".encode()).digest()
+    ids = random_uuid_bytes(np.random.default_rng(int.from_bytes(digest, "little")), (n,))
+    return ids[_order_by_bytes(ids[None], np.ones((1, n), dtype=bool))[0]]
+
+
 def churn_batch(size: int, n: int, count: int, rng: np.random.Generator) -> ScenarioBatch:
     """Scenarios in which one random backend of n leaves (the `churn` suites).
 
