@@ -1,0 +1,37 @@
+"""Lookup tables: the classical builders, the learned ones, and one way to call them all."""
+
+from lab.tables import balanced, maglev, modulo, rendezvous, ring, stateful
+from lab.tables.greedy import assign_batch
+from lab.tables.registry import (
+    Builder,
+    build,
+    build_batch,
+    describe,
+    get,
+    names,
+    register,
+    register_family,
+    spectrum,
+)
+from lab.tables.stateful import least_moves, least_moves_batch
+
+__all__ = [
+    "Builder",
+    "assign_batch",
+    "balanced",
+    "build",
+    "build_batch",
+    "describe",
+    "get",
+    "least_moves",
+    "least_moves_batch",
+    "maglev",
+    "modulo",
+    "names",
+    "register",
+    "register_family",
+    "rendezvous",
+    "ring",
+    "spectrum",
+    "stateful",
+]

@@ -1,0 +1,93 @@
+"""Balanced rendezvous: rendezvous hashing under quotas, so that loads are as even as Maglev's.
+
+Score every (entry, backend) pair by a hash, and give entries out by the best pair first (`lab.tables.greedy`).
+Two kinds of scores, `independent` and `stratified`, and two kinds of quotas: floor and ceiling, with which loads
+differ by at most one; or a ceiling plus `slack` entries and no floor, which buys stability with evenness.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.tables import greedy
+from lab.tables.hashing import PairScores, independent_scores, stratified_scores
+from lab.tables.registry import BuildBatch, Builder, register
+
+__all__ = ["SLACKS", "balanced"]
+
+SLACKS = (0, 1, 2, 4)
+"""Entries above the ceiling for which a builder is registered."""
+
+
+def balanced(pair_scores: PairScores, slack: int | None = None) -> BuildBatch:
+    """The table function of balanced rendezvous.
+
+    Args:
+        pair_scores: the scores of pairs.
+        slack: None for floor and ceiling; else the largest load is `ceil(quota) + slack` and the smallest is free.
+
+    Returns:
+        A `BuildBatch`.
+    """
+
+    def build_batch(
+        hashes: NDArray[np.uint64], present: NDArray[np.bool_], size: int, weights: NDArray[np.float64] | None
+    ) -> NDArray[np.int32]:
+        if slack is None:
+            rooms, pools = greedy.quotas(present, size, weights)
+        else:
+            rooms, pools = _ceilings(present, size, weights, slack)
+        tables = np.full((len(present), size), greedy.NOT_GIVEN, dtype=np.int32)
+        whole = present.shape[1] * size <= greedy.PAIRS_AT_ONCE
+        scores = pair_scores(hashes, size) if whole else None
+        for row, here in enumerate(present):
+            columns = np.flatnonzero(here)
+            room, pool = rooms[row, columns], int(pools[row])
+            if scores is not None:
+                chosen = greedy.assign(scores[row, columns], room, pool)
+            else:
+                chosen = greedy.assign_streaming(hashes[row, columns], pair_scores, size, room, pool)
+            tables[row] = columns[chosen]
+        return tables
+
+    return build_batch
+
+
+def _ceilings(
+    present: NDArray[np.bool_], size: int, weights: NDArray[np.float64] | None, slack: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The quotas with a ceiling alone: loads int64 (B, N) and an empty pool int64 (B,)."""
+    shares = present.astype(np.float64) if weights is None else weights
+    exact = size * shares / shares.sum(axis=1, keepdims=True)
+    # The rounding keeps a quota that is whole in exact arithmetic from being raised by an ulp.
+    ceilings = np.ceil(np.round(exact, 9)).astype(np.int64) + slack
+    return np.where(present, ceilings, 0), np.zeros(len(present), dtype=np.int64)
+
+
+def _register(name: str, pair_scores: PairScores, scores_in_words: str) -> None:
+    register(
+        Builder(
+            name=name,
+            version=1,
+            summary=f"balanced rendezvous, {scores_in_words}: best pair first under floor and ceiling",
+            build_batch=balanced(pair_scores),
+            weighted=True,
+            exact=True,
+        )
+    )
+    for slack in SLACKS:
+        limit = f"a ceiling + {slack}" if slack else "a ceiling"
+        register(
+            Builder(
+                name=f"{name}+{slack}",
+                version=1,
+                summary=f"balanced rendezvous, {scores_in_words}: best pair first under {limit}, no floor",
+                build_batch=balanced(pair_scores, slack),
+                weighted=True,
+            )
+        )
+
+
+_register("balanced", independent_scores, "independent scores")
+_register("balanced-stratified", stratified_scores, "stratified scores")
