@@ -41,8 +41,8 @@ FORMAT = 1
 MODEL, UNTRAINED, DESCRIPTION = "model.safetensors", "untrained.safetensors", "model.json"
 
 ARCHITECTURES = {
-    "notebook": "lab.tables.networks:table_of_notebook",
-    "equivariant": "lab.tables.networks:table_of_equivariant",
+    "notebook": "lab.tables.scored:table_of_notebook",
+    "equivariant": "lab.tables.scored:table_of_equivariant",
     "sequential": "lab.tables.sequential:table_of_sequential",
 }
 """Architecture -> `module:attribute` of the factory of its models. A constant: no name from a file is ever imported."""
