@@ -362,7 +362,7 @@ def _folded(hashes: NDArray[np.uint64]) -> NDArray[np.uint32]:
 def _mixed(words: NDArray[np.uint32], entries: NDArray[np.integer] | int) -> NDArray[np.uint32]:
     """MurmurHash3's finaliser (Appleby, public domain) of a 32-bit word and an entry."""
     spread = (np.asarray(entries, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B9)
-    x = words ^ spread.astype(np.uint32)
+    x = np.asarray(words ^ spread.astype(np.uint32))  # a scalar would warn where arithmetic modulo 2**32 is meant
     x ^= x >> np.uint32(16)
     x *= np.uint32(0x85EBCA6B)
     x ^= x >> np.uint32(13)

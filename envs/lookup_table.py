@@ -150,7 +150,9 @@ class LookupTableEnv(gym.Env[Observation, np.int64]):
         """Both tables so far, entries coloured by owner, what moved and what had to."""
         if self.scenario is None:
             raise ResetNeeded("there is nothing to render before reset()")
-        return rendering.render(self.render_mode, self.scenario, self.tables[:, None])[0]
+        size = self.task.entries
+        given = (self._entry, 0) if self._phase == 0 else (size, self._entry)
+        return rendering.render(self.render_mode, self.scenario, self.tables[:, None], given)[0]
 
     def _begin_table(self) -> None:
         assert self.scenario is not None

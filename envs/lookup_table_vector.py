@@ -106,7 +106,8 @@ class LookupTableVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray]):
         """A frame of each table; see `LookupTableEnv.render`."""
         if self.scenarios is None:
             raise ResetNeeded("there is nothing to render before reset()")
-        return tuple(rendering.render(self.render_mode, self.scenarios, self._both_tables()))
+        given = (self._tables[0].entry, self._tables[1].entry if self._phase else 0)
+        return tuple(rendering.render(self.render_mode, self.scenarios, self._both_tables(), given))
 
     def _begin(self, scenarios: ScenarioBatch) -> None:
         self.scenarios = scenarios
