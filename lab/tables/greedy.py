@@ -102,7 +102,7 @@ def assign_streaming(
 
     Args:
         hashes: uint64 (n, 4).
-        pair_scores: the scores of pairs, about uniform over uint64.
+        pair_scores: the scores of pairs.
         size: number of entries.
         rooms: int64 (n,), as for `assign`.
         pool: as for `assign`.
@@ -112,19 +112,23 @@ def assign_streaming(
         int64 (size,) of positions in `rooms`.
     """
     state = _Walk(size, rooms, pool)
-    threshold = 2**64
-    while threshold > 0 and state.free:
+    step = max(1, pairs_at_once // size)
+    while state.free:
         entries = np.flatnonzero(np.array(state.table) == NOT_GIVEN)
         backends = state.open_backends()
-        # The pairs left are about uniform below the last threshold.
-        share = min(1.0, pairs_at_once / max(1, len(entries) * len(backends)))
-        threshold = 0 if share == 1.0 else int(threshold * (1.0 - share))
+        if not len(backends):
+            break
+        share = pairs_at_once / (len(entries) * len(backends))
+        threshold = np.uint64(0)
         found: list[tuple[NDArray[np.int64], NDArray[np.int64], UInt64]] = []
-        step = max(1, pairs_at_once // size)
         for start in range(0, len(backends), step):
             block = backends[start : start + step]
             scores = pair_scores(hashes[block], size)[:, entries]
-            rows, places = np.nonzero(scores >= np.uint64(threshold))
+            if share < 1 and start == 0:
+                # The first block stands for all. Its best pair is at or above the threshold, so each pass gets on.
+                place = int(scores.size * (1 - share))
+                threshold = np.partition(scores, place, axis=None)[place]
+            rows, places = np.nonzero(scores >= threshold)
             found.append((block[rows], entries[places], scores[rows, places]))
         columns, candidates, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
         order = _from_highest(scores)

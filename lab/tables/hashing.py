@@ -71,7 +71,7 @@ def stratified_scores(hashes: UInt64, size: int) -> UInt64:
         size: number of entries, at most 2**32.
 
     Returns:
-        uint64 (..., size), spread over all of uint64 (`assign_streaming` counts on that).
+        uint64 (..., size): the stratum in the high bits, the jitter in the low ones.
     """
     bits = np.uint64(max(1, (size - 1).bit_length()))
     low = np.uint64((1 << int(bits)) - 1)
@@ -81,11 +81,10 @@ def stratified_scores(hashes: UInt64, size: int) -> UInt64:
     shuffled |= np.arange(size, dtype=np.uint64)
     shuffled.sort(axis=-1)
     shuffled &= low
-    strata = np.broadcast_to(np.arange(size, dtype=np.uint64) * np.uint64(2**64 // size), shuffled.shape)
+    strata = np.broadcast_to(np.arange(size, dtype=np.uint64) << (np.uint64(64) - bits), shuffled.shape)
     scores = np.empty_like(shuffled)
     np.put_along_axis(scores, shuffled.astype(np.int64), strata, axis=-1)
     jitter = _hash_pairs(hashes[..., 1], size)
-    # 2**(64 - bits) is at most a stratum wide.
     jitter >>= bits
-    scores += jitter
+    scores |= jitter
     return scores
