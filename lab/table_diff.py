@@ -78,7 +78,8 @@ def diff(before: TableDocument, after: TableDocument) -> TableDiff:
     transition: TransitionScores[float] = TransitionScores(
         **{field.name: float(getattr(scores, field.name)[0]) for field in dataclasses.fields(scores)}
     )
-    if before.backends.weights or after.backends.weights:
+    # Backends of equal weight are interchangeable, and the optimum of DESIGN.md holds.
+    if _unequal(before.backends) or _unequal(after.backends):
         kept = np.minimum(_quota(before, union), _quota(after, union)).sum()
         optimum = float(1 - kept / size) if serves_a.any() or serves_b.any() else 0.0
         transition = dataclasses.replace(transition, optimum=optimum, regret=transition.changed - optimum)
@@ -118,6 +119,11 @@ def _serving(backends: Backends, union: list[str]) -> NDArray[np.bool_]:
     weights = backends.weights or (1.0,) * len(backends.keys)
     serving = {key for key, weight in zip(backends.keys, weights, strict=True) if weight > 0}
     return np.array([key in serving for key in union], dtype=bool)
+
+
+def _unequal(backends: Backends) -> bool:
+    """Whether those that serve differ in weight."""
+    return len({weight for weight in backends.weights or () if weight > 0}) > 1
 
 
 def _quota(document: TableDocument, union: list[str]) -> NDArray[np.int64]:

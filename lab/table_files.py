@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,7 +210,8 @@ def _read_pairs(path: Path) -> list[tuple[Any, Any]]:
     if path.suffix == ".json":
         listed = read_json(path, "backend file")
         if isinstance(listed, dict):
-            return list(listed.items())
+            # Read again as pairs: a dict has dropped all but the last of a backend that is there twice.
+            return list(json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=list))
         if isinstance(listed, list):
             return [(key, None) for key in listed]
         raise RequestError(f"expected a list of backends, or key -> weight, in {path}, but got {listed!r:.60}")
@@ -267,7 +268,7 @@ def _as_backends(pairs: Sequence[tuple[Any, Any]], path: Path) -> Backends:
     for key, weight in pairs:
         if weight is None:
             raise RequestError(f"expected a weight for all backends in {path} or for none, but {key!r} has none")
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not _is_weight(float(weight)):
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not _is_weight(weight):
             raise RequestError(f"expected a finite weight >= 0 for {key!r} in {path}, but got {weight!r:.60}")
     if not any(weights):
         raise RequestError(f"expected at least one weight above 0 in {path}, but all are 0: no backend would be left")
@@ -275,4 +276,5 @@ def _as_backends(pairs: Sequence[tuple[Any, Any]], path: Path) -> Backends:
 
 
 def _is_weight(value: float) -> bool:
-    return math.isfinite(value) and value >= 0
+    """Also for whole numbers too large for a float, which JSON may hold."""
+    return 0 <= value <= sys.float_info.max
