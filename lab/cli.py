@@ -94,7 +94,7 @@ def train(experiment: str, overrides: tuple[str, ...], preset: str, seed: int, s
     "--max-concurrent", type=click.IntRange(min=1), help="Trials at once.  [default: as many as the resources allow]"
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the search.")
-@click.option("--address", help="A running Ray cluster (auto, or ray://host:port).  [default: a local Ray]")
+@click.option("--address", help="A running Ray cluster (auto, or host:port).  [default: a local Ray]")
 @click.option(
     "--storage",
     help="Checkpoints go here: a path that all nodes see, or a bucket (s3://...).  [default: the run folder]",
@@ -198,7 +198,10 @@ def table() -> None:
     help="A file with one key a line, such as 10.0.0.1:80.",
 )
 @click.option(
-    "--weights", "weights_path", type=click.Path(path_type=Path), help="A file with one `key weight` a line; 0 drains."
+    "--weights",
+    "weights_path",
+    type=click.Path(path_type=Path),
+    help="A file with one `key weight` a line, if the other has none; 0 drains.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The JSON file to write.")
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
@@ -207,7 +210,17 @@ def table_build(
     algorithm: str, size: int, backends_path: Path, weights_path: Path | None, out: Path, force: bool, as_json: bool
 ) -> None:
     """Build a table for the backends of a file."""
-    raise RequestError("TO BE WIRED")
+    from lab.table_files import build_table, read_backends, refuse_to_replace, write_table
+
+    refuse_to_replace(out, force=force)
+    document = build_table(algorithm, size, read_backends(backends_path, weights_path))
+    write_table(out, document, force=force)
+    if as_json:
+        emit(document.to_json())
+    else:
+        click.echo(
+            f"{out}: {document.algorithm}@{document.version}, {size} entries, {len(document.backends.keys)} backends"
+        )
 
 
 @table.command("diff", epilog="Example: lab table diff before.json after.json")
@@ -216,7 +229,31 @@ def table_build(
 @json_option
 def table_diff(before: Path, after: Path, as_json: bool) -> None:
     """Score the step from one table to another, with the entries each backend lost and gained."""
-    raise RequestError("TO BE WIRED")
+    from dataclasses import asdict
+
+    from lab.table_diff import diff
+    from lab.table_files import read_table
+
+    difference = diff(read_table(before), read_table(after))
+    if as_json:
+        emit(difference.to_json())
+        return
+    one, other = asdict(difference.before), asdict(difference.after)
+    print_table(
+        f"tables of {difference.size} entries",
+        ["score", "before", "after"],
+        [(k, figure(one[k]), figure(other[k])) for k in one],
+    )
+    print_table(
+        "from one to the other, shares of entries",
+        ["score", "value"],
+        [(k, figure(v)) for k, v in asdict(difference.transition).items()],
+    )
+    changes = [
+        (c.key, c.state, str(c.load_before), str(c.load_after), str(len(c.lost)), str(len(c.gained)))
+        for c in difference.backends
+    ]
+    print_table("entries by backend", ["backend", "state", "before", "after", "lost", "gained"], changes)
 
 
 @cli.command(epilog="Example: lab doctor")

@@ -106,7 +106,9 @@ def figure(value: float | None, digits: int = 4) -> str:
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Prints a table on standard output, as wide as it needs when that is not a terminal."""
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    table = Table(title=title or None, title_justify="left", header_style="bold")
+    if title:
+        console.print(title, style="bold")
+    table = Table(header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:

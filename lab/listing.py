@@ -93,11 +93,37 @@ def _experiments() -> Section:
 
 
 def _tables() -> Section:
-    raise RequestError("TO BE WIRED")
+    from lab.tables import spectrum
+
+    records = [
+        {
+            "name": builder.name,
+            "version": builder.version,
+            "summary": builder.summary,
+            "exactly even": builder.exact,
+            "weights": builder.weighted,
+            "stateless": builder.stateless,
+        }
+        for builder in spectrum()
+    ]
+    records += [
+        {
+            "name": f"{family}:RUN",
+            "version": "–",
+            "summary": summary,
+            "exactly even": "–",
+            "weights": False,
+            "stateless": True,
+        }
+        for family, summary in (("supervised", "a trained table_supervised run"), ("ppo", "a trained table_ppo run"))
+    ]
+    return Section(("name", "version", "summary", "exactly even", "weights", "stateless"), records)
 
 
 def _suites() -> Section:
-    raise RequestError("TO BE WIRED")
+    from lab.compare.suites import SUITES
+
+    return Section(("name", "summary"), [{"name": name, "summary": summary} for name, summary in SUITES.items()])
 
 
 def _runs() -> Section:

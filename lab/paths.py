@@ -46,7 +46,9 @@ def find_run(name: str) -> Path:
     if len(found) == 1:
         return found[0]
     if found:
-        raise RequestError(f"expected the name of one run, but {name!r} fits {len(found)}: {', '.join(p.name for p in found)}")
+        raise RequestError(
+            f"expected the name of one run, but {name!r} fits {len(found)}: {', '.join(p.name for p in found)}"
+        )
     raise unknown_name(f"run (under {runs_root()})", name, [path.name for path in runs])
 
 

@@ -108,15 +108,7 @@ class Run(Journal):
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder).absolute()
-        raw = read_json(self.folder / MANIFEST, "run manifest")
-        try:
-            self.manifest = Manifest.model_validate(raw)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise RequestError(
-                f"expected a run manifest at {self.folder / MANIFEST}, but {where}: {first['msg']}"
-            ) from None
+        self.manifest = self._read_manifest()
         self._lock = FileLock(self.folder / ".lock")
         super().__init__(self.folder / "journal.jsonl")
 
@@ -164,6 +156,17 @@ class Run(Journal):
             raise RequestError(f"expected a folder to write runs into, but {runs_root()}: {why}") from error
         return cls(folder)
 
+    def _read_manifest(self) -> Manifest:
+        raw = read_json(self.folder / MANIFEST, "run manifest")
+        try:
+            return Manifest.model_validate(raw)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise RequestError(
+                f"expected a run manifest at {self.folder / MANIFEST}, but {where}: {first['msg']}"
+            ) from None
+
     @property
     def name(self) -> str:
         """`<experiment>/<UTC stamp>-<id>`."""
@@ -182,6 +185,7 @@ class Run(Journal):
                 f"expected a run that nobody is working on, but {self.name} is in use by another process"
             ) from None
         # What the last writer added after this object was made.
+        self.manifest = self._read_manifest()
         self._replay(mend=True)
 
     def release(self) -> None:
