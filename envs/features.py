@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 
 from envs.backends import HASHES
 from envs.errors import RequestError, unknown_name
+from envs.hash_scores import BLOCK, folded, scores_of_words, stratified_scores
 
 FeatureGroups = Literal["all", "offsets", "hashes"]
 Information = Literal["stateless", "stateful"]
@@ -54,9 +55,6 @@ MEMORY = ("owned_entry", "was_present")
 FEATURES = BASE + OFFSETS + SCORES
 """The per-backend features of `features="all"`, stateless: `observation.reshape(..., slots, len(FEATURES))`."""
 GLOBALS = ("given", "n", "ceilings", "ceilings_left", "invalid")
-
-_UNIFORM_BITS = 24  # what a float32 holds exactly
-_BLOCK = 2**15
 
 
 def feature_names(features: FeatureGroups = "all", information: Information = "stateless") -> tuple[str, ...]:
@@ -74,53 +72,6 @@ def feature_names(features: FeatureGroups = "all", information: Information = "s
 def global_names(information: Information = "stateless") -> tuple[str, ...]:
     """The global features, in their order."""
     return (*GLOBALS, "in_force") if information == "stateful" else GLOBALS
-
-
-def uniform_scores(hashes: NDArray[np.uint64], entries: NDArray[np.integer] | int) -> NDArray[np.float32]:
-    """Independent uniform scores of backends at entries, drawn by hash_1.
-
-    Args:
-        hashes: uint64 (..., 4).
-        entries: entries, broadcast against the leading axes of `hashes`.
-
-    Returns:
-        float32 in (0, 1], multiples of 2**-24, of the broadcast shape.
-    """
-    return _unit(_mixed(_folded(hashes[..., 1]), entries))
-
-
-def stratified_scores(hashes: NDArray[np.uint64], size: int) -> NDArray[np.float32]:
-    """Stratified scores: a backend's scores over the entries are a permutation of the quantiles, plus jitter.
-
-    Each backend has one entry in each of `size` equal slices of (0, 1], so that no backend is lucky all over the table.
-
-    Args:
-        hashes: uint64 (..., 4).
-        size: entries of a table.
-
-    Returns:
-        float32 (..., size) in (0, 1]: the place of the entry in a permutation that hash_0 draws, plus the uniform score
-        of hash_1, over the size.
-    """
-    flat = hashes.reshape(-1, HASHES)
-    scores = np.empty((len(flat), size), dtype=np.float32)
-    block = max(1, _BLOCK // size)  # as many backends at once as the cache holds
-    for start in range(0, len(flat), block):
-        scores[start : start + block] = _stratified(flat[start : start + block], size)
-    return scores.reshape(*hashes.shape[:-1], size)
-
-
-def _stratified(hashes: NDArray[np.uint64], size: int) -> NDArray[np.float32]:
-    entries = np.arange(size)
-    # The entry in the low bits breaks ties, and makes a plain sort (far faster than argsort) yield the order.
-    keys = _mixed(_folded(hashes[:, :1]), entries).astype(np.uint64) << np.uint64(32)
-    keys |= entries.astype(np.uint64)
-    keys.sort(axis=1)
-    keys &= np.uint64(0xFFFFFFFF)
-    keys += np.uint64(size) * np.arange(len(keys), dtype=np.uint64)[:, None]
-    places = np.empty(keys.shape, dtype=np.float32)
-    places.ravel()[keys.view(np.int64).ravel()] = np.tile(np.arange(size, dtype=np.float32), len(keys))
-    return (places + uniform_scores(hashes[:, None], entries)) / np.float32(size)
 
 
 class PartialTables:
@@ -256,7 +207,7 @@ class PartialTables:
             for word in range(HASHES):
                 np.divide(self._ring_offset(word, entry), np.float32(self.size), out=column[f"offset_{word}"])
         if "stratified" in column:
-            uniform = _unit(_mixed(self._word, entry))
+            uniform = scores_of_words(self._word, entry)
             np.multiply(uniform, self._present, out=column["uniform"])
             column["stratified"][:] = self._scores[entry]
             np.divide(self._ranking(self._scores[entry]), self._n32[:, None], out=column["rank"])
@@ -277,11 +228,18 @@ class PartialTables:
     def _start_scores(self) -> None:
         batch, slots = self.slot_present.shape
         self._n32 = self._n.astype(np.float32)
-        self._word = _folded(self._hashes[..., 1])
-        scores = np.zeros((batch, slots, self.size), dtype=np.float32)
-        scores[self.slot_present] = stratified_scores(self._hashes[self.slot_present], self.size)
-        self._scores = np.ascontiguousarray(np.moveaxis(scores, -1, 0))  # (size, B, M): one step reads one block
-        self._highest = self._scores.argmax(axis=-1)
+        self._word = folded(self._hashes[..., 1])
+        # By entry first, so that a step reads one block of memory; some tables at a time, so that the cache holds them.
+        self._scores = np.empty((self.size, batch, slots), dtype=np.float32)
+        self._highest = np.empty((self.size, batch), dtype=np.int64)
+        block = max(1, BLOCK // (slots * self.size))
+        for start in range(0, batch, block):
+            some = slice(start, start + block)
+            here = self.slot_present[some]
+            scores = np.zeros((*here.shape, self.size), dtype=np.float32)
+            scores[here] = stratified_scores(self._hashes[some][here], self.size)
+            self._scores[:, some] = np.moveaxis(scores, -1, 0)
+            self._highest[:, some] = self._scores[:, some].argmax(axis=-1)
         cells = (self._rows * slots + self._highest).ravel()
         self._demand = np.bincount(cells, minlength=batch * slots).reshape(batch, slots).astype(np.float32)
 
@@ -353,26 +311,3 @@ def slot_columns(present: NDArray[np.bool_], slots: int, roster: bool = False) -
     packed = (~present).argsort(axis=1, kind="stable")
     packed = np.where(np.take_along_axis(present, packed, axis=1), packed, -1)[:, :slots]
     return np.pad(packed, ((0, 0), (0, slots - packed.shape[1])), constant_values=-1)
-
-
-def _folded(hashes: NDArray[np.uint64]) -> NDArray[np.uint32]:
-    return (hashes ^ (hashes >> np.uint64(32))).astype(np.uint32)
-
-
-def _mixed(words: NDArray[np.uint32], entries: NDArray[np.integer] | int) -> NDArray[np.uint32]:
-    """MurmurHash3's finaliser (Appleby, public domain) of a 32-bit word and an entry."""
-    spread = (np.asarray(entries, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B9)
-    x = np.asarray(words ^ spread.astype(np.uint32))  # a scalar would warn where arithmetic modulo 2**32 is meant
-    x ^= x >> np.uint32(16)
-    x *= np.uint32(0x85EBCA6B)
-    x ^= x >> np.uint32(13)
-    x *= np.uint32(0xC2B2AE35)
-    x ^= x >> np.uint32(16)
-    return x
-
-
-def _unit(bits: NDArray[np.uint32]) -> NDArray[np.float32]:
-    scores = (bits >> np.uint32(32 - _UNIFORM_BITS)).astype(np.float32)
-    scores += 1  # (0, 1]: a present backend is above the 0 of an absent one
-    scores *= np.float32(2.0**-_UNIFORM_BITS)
-    return scores

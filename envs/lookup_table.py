@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from envs import rendering
 from envs.errors import RequestError
-from envs.features import feature_names, slot_columns, stratified_scores, uniform_scores
+from envs.features import feature_names, slot_columns
+from envs.hash_scores import stratified_scores, uniform_scores
 from envs.lookup_table_vector import LookupTableVectorEnv
 from envs.scenarios import ScenarioBatch
 from envs.scoring import optimal_change

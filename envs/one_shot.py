@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from envs import rendering
 from envs.backends import HASHES
 from envs.errors import RequestError, unknown_name
-from envs.features import slot_columns, stratified_scores
+from envs.features import slot_columns
+from envs.hash_scores import stratified_scores
 from envs.scenarios import ScenarioBatch
 from envs.task import Observation, TableTask
 
@@ -31,7 +32,7 @@ OPTIONS = (
 )
 
 
-class LookupTableOneShotEnv(gym.Env[Observation, NDArray[np.int64]]):
+class LookupTableOneShotEnv(gym.Env[Observation, NDArray[np.integer]]):
     """Both tables of a scenario in one step: the task of `LookupTableEnv` as a contextual bandit.
 
     ## Action Space
@@ -75,7 +76,7 @@ class LookupTableOneShotEnv(gym.Env[Observation, NDArray[np.int64]]):
                 raise unknown_name("argument of the one-shot environment", name, OPTIONS)
         self.task = TableTask.parse({**options, "balance": "reward", "validity": "penalty", "reward": "terminal"})
         self.render_mode = rendering.checked_mode(render_mode)
-        self.action_space: spaces.MultiDiscrete = spaces.MultiDiscrete([self.task.slots] * 2 * self.task.entries)
+        self.action_space = spaces.MultiDiscrete([self.task.slots] * 2 * self.task.entries)
         slots = self.task.slots
         blank = np.zeros((slots, HASHES), dtype=np.uint64), np.ones(slots, dtype=np.bool_)
         blocks = {**self._block("before", *blank), **self._block("after", *blank)}
@@ -97,7 +98,7 @@ class LookupTableOneShotEnv(gym.Env[Observation, NDArray[np.int64]]):
         self._done = False
         return self._observation(), {}
 
-    def step(self, action: NDArray[np.int64]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: NDArray[np.integer]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Builds both tables."""
         if self.scenario is None or self._done:
             raise ResetNeeded("the episode is over or was never begun: call reset() before step()")

@@ -13,9 +13,8 @@ from envs.features import (
     feature_names,
     global_names,
     slot_columns,
-    stratified_scores,
-    uniform_scores,
 )
+from envs.hash_scores import stratified_scores, uniform_scores
 from envs.scenarios import ScenarioConfig, churn_batch, sample_batch, stream
 from envs.scoring import churn_ratio, table_scores, transition_scores
 
@@ -40,38 +39,6 @@ def test_names_follow_the_options() -> None:
     assert global_names() == GLOBALS
     with pytest.raises(RequestError, match="Did you mean 'offsets'"):
         feature_names("offset")  # type: ignore[arg-type]
-
-
-def test_stratified_scores_are_a_permutation_of_the_quantiles() -> None:
-    batch = churn_batch(SIZE, 20, 5, stream("test", 10))
-    scores = stratified_scores(batch.hashes, SIZE)
-    np.testing.assert_array_equal(
-        np.sort(np.ceil(scores * SIZE), axis=-1), np.broadcast_to(np.arange(1, SIZE + 1), scores.shape)
-    )
-    one = stratified_scores(batch.hashes[2, 7], SIZE)
-    np.testing.assert_array_equal(one, scores[2, 7])
-
-
-def test_scores_of_many_backends_equal_scores_of_one() -> None:
-    """The work is cut in blocks; no block may see another."""
-    batch = churn_batch(307, 57, 8, stream("test", 11))
-    scores = stratified_scores(batch.hashes, 307)
-    for row, column in ((0, 0), (3, 50), (7, 56)):
-        np.testing.assert_array_equal(stratified_scores(batch.hashes[row, column][None], 307)[0], scores[row, column])
-
-
-def test_uniform_scores_are_uniform_over_backends_and_entries() -> None:
-    batch = churn_batch(SIZE, 40, 100, stream("test", 12))
-    scores = uniform_scores(batch.hashes[:, :, None], np.arange(SIZE)).astype(np.float64)
-    assert scores.min() > 0
-    assert scores.max() <= 1
-    counts = np.histogram(scores, bins=20, range=(0, 1))[0]
-    assert abs(counts - scores.size / 20).max() < 5 * np.sqrt(scores.size / 20)
-    flat = scores.reshape(-1, SIZE)
-    assert abs(np.corrcoef(flat.T) - np.eye(SIZE)).max() < 6 / np.sqrt(len(flat))
-    # Independent draws win equally often, whatever the entry.
-    wins = np.bincount(scores.argmax(axis=1).ravel(), minlength=40)
-    assert abs(wins - wins.mean()).max() < 5 * np.sqrt(wins.mean())
 
 
 def test_every_feature_is_what_the_table_of_features_says() -> None:
