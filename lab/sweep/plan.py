@@ -1,0 +1,119 @@
+"""What a sweep sets out to do, checked before anything is started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lab.config import Config
+from lab.errors import RequestError, unknown_name
+from lab.experiment import Experiment
+from lab.runs import Plan
+from lab.sweep.space import check_space, draw, grid
+
+__all__ = ["SCHEDULERS", "SEARCHES", "iterations_of", "make_plan", "narrow", "planned_values"]
+
+SEARCHES = ("random", "grid", "optuna")
+SCHEDULERS = ("none", "asha", "pbt")
+
+
+def narrow(experiment: Experiment, keys: Iterable[str]) -> Experiment:
+    """The experiment with only `keys` of its space searched; the other fields stay as the configuration has them.
+
+    Raises:
+        RequestError: a key is not in the space, because the experiment changed since the run was made.
+    """
+    kept = set(keys)
+    for key in kept:
+        if key not in experiment.space:
+            raise unknown_name(f"field of the search space of {experiment.name}", key, experiment.space)
+    return replace(experiment, space={key: domain for key, domain in experiment.space.items() if key in kept})
+
+
+def make_plan(
+    experiment: Experiment,
+    *,
+    samples: int | None = None,
+    search: str | None = None,
+    scheduler: str | None = None,
+    max_concurrent: int | None = None,
+    seed: int = 0,
+    grid_points: int | None = None,
+    storage: str | None = None,
+    address: str | None = None,
+    max_failures: int = 2,
+) -> Plan:
+    """The plan of a sweep; what is None takes the experiment's own default.
+
+    Args:
+        experiment: what is swept.
+        samples: number of trials, at least 1 (at least 2 for `pbt`). A grid has as many as it has points.
+        search: one of `SEARCHES`.
+        scheduler: one of `SCHEDULERS`.
+        max_concurrent: trials at once, at least 1; by default as many as this machine has cores.
+        seed: of the search; the trials' own seed is a config field.
+        grid_points: values from each domain that is not a list of choices; for `grid` only.
+        storage: where Tune's checkpoints go: a folder that every node sees, or a bucket (`s3://...`). By default the
+            run folder.
+        address: of an existing Ray cluster (`auto`, `host:port`). By default a Ray of its own on this machine.
+        max_failures: how often a trial is started again from its last checkpoint after its process died.
+
+    Raises:
+        RequestError: an unknown name, a number out of range, or options that contradict each other.
+    """
+    check_space(experiment.space)
+    search = search or experiment.searcher
+    scheduler = scheduler or experiment.scheduler
+    for kind, value, known in (("search", search, SEARCHES), ("scheduler", scheduler, SCHEDULERS)):
+        if value not in known:
+            raise unknown_name(kind, value, known)
+    if grid_points is not None and search != "grid":
+        raise RequestError(f"expected --grid-points with --search grid only, but the search is {search}")
+    if search == "grid":
+        size = len(grid(experiment.space, grid_points))
+        if samples not in (None, size):
+            raise RequestError(f"expected no --samples with --search grid, or {size}, its points, but got {samples}")
+        samples = size
+    samples = experiment.samples if samples is None else samples
+    max_concurrent = (os.cpu_count() or 1) if max_concurrent is None else max_concurrent
+    for option, number, least in (
+        ("--samples", samples, 2 if scheduler == "pbt" else 1),
+        ("--max-concurrent", max_concurrent, 1),
+        ("--seed", seed, 0),
+        ("max_failures", max_failures, 0),
+    ):
+        if number < least:
+            raise RequestError(f"expected {option} of at least {least}, but got {number}")
+    if scheduler == "pbt" and search == "optuna":
+        raise RequestError("expected --search random or grid with --scheduler pbt, which does the searching itself")
+    if address is not None and "://" in address:
+        raise RequestError(
+            f"expected --address auto or host:port, but got {address!r}: on a remote cluster run `lab` there "
+            "(ray submit), so that the run folder lies with its driver"
+        )
+    return Plan(
+        samples=samples,
+        search=search,
+        scheduler=scheduler,
+        max_concurrent=max_concurrent,
+        seed=seed,
+        grid_points=grid_points,
+        storage=storage if storage is None or "://" in storage else str(Path(storage).absolute()),
+        address=address,
+        max_failures=max_failures,
+    )
+
+
+def planned_values(experiment: Experiment, plan: Plan) -> Callable[[int], dict[str, Any]]:
+    """Trial number -> the values of the space that it has, for a grid or a random search."""
+    if plan.search == "grid":
+        return grid(experiment.space, plan.grid_points).__getitem__
+    return lambda index: draw(experiment.space, plan.seed, index)
+
+
+def iterations_of(config: Config) -> int:
+    """The number of iterations that a trial with this configuration has, at least 1."""
+    return max(1, int(getattr(config, "iterations", 1)))

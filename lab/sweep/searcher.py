@@ -1,0 +1,117 @@
+"""Which trial Ray Tune runs next: the journal decides, and is told before Tune is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from lab.config import Config, parse
+from lab.errors import RequestError
+from lab.experiment import Experiment
+from lab.runs import Run, Trial
+from lab.sweep.halt import DriverOnly, Halt
+from lab.sweep.optuna_search import propose
+from lab.sweep.plan import iterations_of, planned_values
+from lab.sweep.population import boundary_after, renew
+from lab.sweep.storage import Storage
+from lab.tracking import Tracking
+
+__all__ = ["JournalSearcher"]
+
+
+class JournalSearcher(DriverOnly, Searcher):
+    """Hands out the unfinished trials of a run, each from its last checkpoint, then those that were never begun.
+
+    A new trial is in the journal, with its whole configuration, before Tune hears of it: whatever is killed when, the
+    trials are those with the indices 0 to `samples` - 1, each once. A population (`pbt`) is handed out in parts, from
+    one boundary to the next.
+
+    Args:
+        experiment: gives the space and the objective.
+        base: the fields that are not in the space.
+        run: claimed by this process.
+        tracking: is told of new trials.
+        storage: of the checkpoints.
+        halt: ends the sweep early.
+    """
+
+    def __init__(
+        self, experiment: Experiment, base: Config, run: Run, tracking: Tracking, storage: Storage, halt: Halt
+    ) -> None:
+        super().__init__()
+        self._experiment, self._base, self._run, self._tracking = experiment, base, run, tracking
+        self._storage, self._halt = storage, halt
+        self._plan = run.manifest.plan
+        self._values = planned_values(experiment, self._plan)
+        self._iterations = iterations_of(base)
+        self._live: dict[str, int] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """What the Tune trial `trial_id` is to do; None if it has to wait, `FINISHED` if there is nothing left."""
+        with self._halt.guard():
+            if len(self._live) >= self._plan.max_concurrent:
+                return None
+            trial = self._next()
+            if trial is not None:
+                self._live[trial_id] = trial.index
+                return {
+                    "index": trial.index,
+                    "config": trial.config,
+                    "resume": trial.checkpoint if self._storage.checkpoint(trial.checkpoint) is not None else None,
+                    "until": self._boundary(),
+                }
+            if self._live:
+                return None
+        return str(Searcher.FINISHED)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self._live.pop(trial_id, None)
+
+    def _next(self) -> Trial | None:
+        while True:
+            boundary, busy = self._boundary(), set(self._live.values())
+            for _, trial in sorted(self._run.trials.items()):
+                waits = boundary is not None and trial.iteration >= boundary
+                if not trial.ended and trial.index not in busy and not waits:
+                    return trial
+            if len(self._run.trials) < self._plan.samples:
+                self._begin(len(self._run.trials))
+            elif not busy and boundary is not None and not all(trial.ended for trial in self._run.trials.values()):
+                self._renew(boundary)
+            else:
+                return None
+
+    def _begin(self, index: int) -> None:
+        values = {**self._base.model_dump(mode="json"), **self._propose(index)}
+        try:
+            config = parse(self._experiment.config, values).model_dump(mode="json")
+        except RequestError as error:
+            # A corner of the space that no configuration has: a trial like any other, and its failure is on record.
+            trial = self._run.add_trial(index, values)
+            self._tracking.trial_start(trial)
+            self._run.end_trial(index, "failed", str(error))
+            self._tracking.trial_end(trial)
+            return
+        self._tracking.trial_start(self._run.add_trial(index, config))
+
+    def _propose(self, index: int) -> dict[str, Any]:
+        if self._plan.search != "optuna":
+            return self._values(index)
+        return propose(
+            self._experiment.space,
+            self._run.trials.values(),
+            metric=self._experiment.metric,
+            mode=self._experiment.mode,
+            seed=self._plan.seed,
+            index=index,
+        )
+
+    def _boundary(self) -> int | None:
+        if self._plan.scheduler != "pbt":
+            return None
+        return boundary_after(self._run.generation, self._iterations)
+
+    def _renew(self, boundary: int) -> None:
+        racing = [trial for trial in self._run.trials.values() if not trial.ended]
+        self._run.add_generation(boundary, renew(self._experiment, racing, boundary, self._plan.seed))

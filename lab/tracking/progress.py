@@ -1,0 +1,109 @@
+"""How far a run is, on standard error: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from lab.runs import Run, RunStatus, Trial
+
+__all__ = ["ProgressTracker"]
+
+_LINE_SECONDS = 10.0
+
+
+class ProgressTracker:
+    """Shows trials that ended, the best objective so far and the time that is left.
+
+    The time left goes by iterations: those done in this process, and those that are left at the same pace. Plain lines
+    come at each end of a trial, and every ten seconds at most in between.
+
+    Args:
+        stream: where to; standard error by default.
+    """
+
+    name = "the progress bar"
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._bar: Progress | None = None
+
+    def start(self, run: Run) -> None:
+        """Shows where the run stands."""
+        self._run = run
+        self._samples = run.manifest.plan.samples
+        self._length = max(1, int(run.manifest.config.get("iterations", 1)))
+        self._begun, self._before = time.monotonic(), self._done()
+        self._said = self._begun
+        if self._stream.isatty() and self._bar is None:
+            columns = (
+                TextColumn("[bold]{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+                TimeElapsedColumn(),
+            )
+            self._bar = Progress(*columns, console=Console(file=self._stream), transient=False)
+            self._task = self._bar.add_task(run.name, total=self._samples * self._length, note="")
+            self._bar.start()
+        self._show(force=True)
+
+    def trial_start(self, trial: Trial) -> None:
+        """Nothing: a trial shows with its first result."""
+
+    def result(self, trial: Trial, iteration: int) -> None:
+        """Moves the bar."""
+        self._show()
+
+    def trial_end(self, trial: Trial) -> None:
+        """Says how a trial ended."""
+        if self._bar is not None:
+            self._show()
+            return
+        best = trial.best(self._run.manifest.metric, self._run.manifest.mode)
+        value = "" if best is None else f", {self._run.manifest.metric} {best:.4g}"
+        why = f" ({trial.reason})" if trial.reason else ""
+        self._say(f"trial {trial.index} {trial.status}{why}{value}; {self._note()}{self._left(self._done())}")
+
+    def end(self, status: RunStatus) -> None:
+        """Takes the bar away and says how the run ended."""
+        if self._bar is not None:
+            self._show(force=True)
+            self._bar.stop()
+            self._bar = None
+        self._say(f"{self._run.name}: {status}, {self._note()}")
+
+    def _done(self) -> int:
+        """Iterations that need not be trained any more; an early end counts as all of a trial's."""
+        trials = self._run.trials.values()
+        return sum(self._length if trial.ended else min(trial.iteration, self._length) for trial in trials)
+
+    def _note(self) -> str:
+        manifest, trials = self._run.manifest, self._run.trials.values()
+        ended = sum(trial.ended for trial in trials)
+        values = [best for t in trials if (best := t.best(manifest.metric, manifest.mode)) is not None]
+        top = f", best {manifest.metric} {(min if manifest.mode == 'min' else max)(values):.4g}" if values else ""
+        failed = sum(trial.status == "failed" for trial in trials)
+        return f"{ended} of {self._samples} trials{f' ({failed} failed)' if failed else ''}{top}"
+
+    def _left(self, done: int) -> str:
+        total = self._samples * self._length
+        if done <= self._before or done >= total:
+            return ""
+        seconds = (time.monotonic() - self._begun) * (total - done) / (done - self._before)
+        return f", about {seconds:.0f} s left" if seconds < 120 else f", about {seconds / 60:.0f} min left"
+
+    def _show(self, *, force: bool = False) -> None:
+        done = self._done()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, note=self._note() + self._left(done))
+        elif force or time.monotonic() - self._said > _LINE_SECONDS:
+            self._say(f"{self._run.name}: {self._note()}{self._left(done)}")
+
+    def _say(self, line: str) -> None:
+        self._said = time.monotonic()
+        print(line, file=self._stream, flush=True)
