@@ -14,6 +14,7 @@ import argparse
 import platform
 import statistics
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -33,10 +34,13 @@ def hardware() -> str:
 
 
 def commit() -> str:
-    """The commit that is measured."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
-    return result.stdout.strip() or "unknown"
+    """The last commit of what is measured, and whether it was changed since."""
+    here, measured = Path(__file__).parent, ["--", "../envs", "env_speed.py"]
+    last, changed = (
+        subprocess.run(["git", *verb, *measured], capture_output=True, text=True, cwd=here, check=False).stdout.strip()
+        for verb in (["log", "-1", "--format=%h"], ["status", "--porcelain"])
+    )
+    return (last or "unknown") + (" and changes since" if changed else "")
 
 
 def actions_of(env: LookupTableVectorEnv, scenarios: ScenarioBatch, rng: np.random.Generator) -> np.ndarray:
@@ -92,7 +96,7 @@ def main() -> None:
     print(
         f"{hardware()}; Python {platform.python_version()}, NumPy {np.__version__}, Gymnasium {gymnasium.__version__}"
     )
-    print(f"commit {commit()}")
+    print(f"commit {commit()}, python benchmarks/env_speed.py {' '.join(sys.argv[1:])}".rstrip())
     print(f"one table at a time      {slow:12,.0f} env steps a CPU second")
     print(f"{args.tables:5,} tables at once     {fast:12,.0f} env steps a CPU second")
     print(f"ratio                    {ratio:12.1f}   (median of {args.repeats}, measured in turn)")
