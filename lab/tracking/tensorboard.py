@@ -51,6 +51,7 @@ class TensorBoardTracker:
         from torch.utils.tensorboard.summary import hparams
 
         writer = self._writers[trial.index] = SummaryWriter(str(self._folder(trial)), flush_secs=10)
+        events: Any = writer.file_writer
         values = {
             key: value if isinstance(value, int | float | str) else str(value) for key, value in trial.config.items()
         }
