@@ -50,6 +50,11 @@ class Row:
     single_seconds: float
     batch_seconds: float
 
+    @property
+    def ranked(self) -> bool:
+        """Whether it stands for a place: trained, stateless, and every entry leads somewhere."""
+        return self.method.stateless and self.method.trained and self.scores["invalid"].value == 0
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -102,6 +107,21 @@ class Analysis:
         """The suite's headline score: `excess` where n is fixed, else `churn_ratio`."""
         return headline(self.suite)
 
+    def ordered(self) -> list[tuple[str, list[Row]]]:
+        """The rows under a heading each: exactly even, not exactly even, not ranked; the best first."""
+
+        def key(row: Row) -> tuple[float, float]:
+            score = self.headline if row.exact else "excess"
+            return row.scores[score].value or 0.0, row.scores["imbalance"].value or 0.0
+
+        ranked = [row for row in self.rows if row.ranked]
+        parts = {
+            "Exactly even": [row for row in ranked if row.exact],
+            "Not exactly even": [row for row in ranked if not row.exact],
+            "Not ranked": [row for row in self.rows if not row.ranked],
+        }
+        return [(heading, sorted(rows, key=key)) for heading, rows in parts.items() if rows]
+
     def row(self, label: str) -> Row:
         """The row of a method."""
         return next(row for row in self.rows if row.method.label == label)
@@ -116,15 +136,14 @@ def analyse(suite: Suite, evaluations: Mapping[Method, Evaluation]) -> Analysis:
     """Rows and differences of all methods on one suite. Deterministic: resamples depend on names alone."""
     resampled = Resampled(suite, evaluations)
     plain = {method: _row(method, evaluation, resampled) for method, evaluation in evaluations.items()}
-    # A table with entries that lead nowhere is no table: it is shown, not ranked.
-    ranked = [m for m, row in plain.items() if m.stateless and m.trained and row.scores["invalid"].value == 0]
-    front = _front([plain[m] for m in ranked])
+    front = _front([row for row in plain.values() if row.ranked])
     rows = [replace(row, on_front=row.method.label in front) for row in plain.values()]
 
     score = headline(suite)
     classical = [row for row in rows if row.method.kind == "classical" and row.method.stateless]
     best_exact = _best([row for row in classical if row.exact], score)
-    best_any = _best(classical, score)
+    # Uneven tables force other moves than even ones, so among them it is the needless moves that can be compared.
+    best_any = _best(classical, "excess")
     differences = _differences(suite, {row.method.label: row for row in rows}, resampled, best_exact, best_any)
     return Analysis(suite, rows, differences, best_exact, best_any)
 

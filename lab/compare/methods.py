@@ -10,7 +10,7 @@ from typing import Literal
 
 from lab.errors import RequestError, unknown_name
 from lab.paths import find_run, list_runs
-from lab.runs import ARTEFACT, Run, Trial
+from lab.runs import Run, Trial
 from lab.tables.registry import Builder, get, spectrum
 
 __all__ = ["Method", "Training", "methods"]
@@ -89,13 +89,13 @@ class Method:
 UNTRAINED = ", untrained"
 
 
-def methods(names: Sequence[str]) -> list[Method]:
+def methods(names: Sequence[str], builders: Sequence[str] = ()) -> list[Method]:
     """The methods that `names` stand for.
 
     Args:
-        names: table builders (`maglev`, `ppo:<run>`) and runs (a path, a run id, an experiment's name), mixed. If no
-            builder is among them, all classical builders come along; if nothing is named, the newest finished run of
-            each table experiment does too. Maglev is always there.
+        names: runs (a path, a run id, an experiment's name, `ppo:<run>`) and classical builders, mixed. If there are
+            none, the newest finished run of each table experiment.
+        builders: classical builders beside those; all of them, if none is named here or there. Maglev always is.
 
     Returns:
         Classical ones first, then each trained one followed by its untrained network.
@@ -107,6 +107,8 @@ def methods(names: Sequence[str]) -> list[Method]:
     fixed = {builder.name: builder for builder in spectrum()}
     chosen: dict[str, Method] = {}
     runs: dict[Path, tuple[Run, int | None]] = {}
+    for name in builders:
+        chosen[name] = _classical(get(name))
     for name in names:
         if name.partition("@")[0] in fixed:
             method = _classical(get(name))
@@ -222,7 +224,7 @@ def _learned(kind: Kind, run: Run, trial: int | None, label: str) -> list[Method
 
 
 def _has_artefact(run: Run, trial: Trial) -> bool:
-    return all((run.trial_folder(trial.index) / name).is_file() for name in ARTEFACT)
+    return all((run.trial_folder(trial.index) / name).is_file() for name in ("model.safetensors", "model.json"))
 
 
 def _training(run: Run, kept: list[Trial]) -> Training:

@@ -64,6 +64,11 @@ class Suite:
         return self.name if self.count == self.full else f"{self.name}[:{self.count}]"
 
     @property
+    def title(self) -> str:
+        """The name in words: `churn-47`, or `churn-47, first 200`."""
+        return self.name if self.count == self.full else f"{self.name}, first {self.count}"
+
+    @property
     def digest(self) -> str:
         """SHA-256 over size, identities and sets of all groups: two equal digests are the same questions."""
         digest = hashlib.sha256(f"{self.size}".encode())

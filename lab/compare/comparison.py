@@ -1,0 +1,233 @@
+"""One comparison from names to a written report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lab.compare import words
+from lab.compare.analysis import Analysis, Difference, analyse
+from lab.compare.curves import curves
+from lab.compare.evaluate import Evaluation, evaluate
+from lab.compare.figures import Figure, draw
+from lab.compare.methods import Method, methods
+from lab.compare.report import document, render
+from lab.compare.suites import Suite, suite
+from lab.errors import RequestError, WorkError
+from lab.files import write_bytes, write_json, write_text
+from lab.runs import Reading, Run, git_commit, versions
+from lab.tables.registry import get
+
+__all__ = ["SUITES_BY_DEFAULT", "Comparison", "Progress", "compare"]
+
+SUITES_BY_DEFAULT = ("churn-47", "scenarios-47")
+"""The first one is the one that the report's first figure and its advice are about."""
+
+HTML, JSON = "report.html", "report.json"
+
+Progress = Callable[[int, int, str], None]
+"""`progress(done, total, what)`: pairs scored so far, pairs in all, and on which suite and method."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found and wrote.
+
+    Attributes:
+        analyses: one for each suite, in the order asked for.
+        content: what stands in `report.json`.
+        html, json: the report.
+        figures: the PNGs.
+    """
+
+    analyses: list[Analysis]
+    content: dict[str, Any]
+    html: Path
+    json: Path
+    figures: list[Path]
+
+    @property
+    def against_untrained(self) -> list[Difference]:
+        """Every trained method against its own network before training, on every suite."""
+        return [d for a in self.analyses for d in a.differences if d.against == "its untrained network"]
+
+    @staticmethod
+    def table(analysis: Analysis) -> tuple[list[str], list[list[str]]]:
+        """The main table of a suite as text: columns, and rows with the best first."""
+        columns = ["method", "excess", "churn ratio", "evenness", "seeds", "against Maglev", "against the best even"]
+        rows = []
+        for heading, found in analysis.ordered():
+            for row in found:
+                label = row.method.label
+                maglev = words.find(analysis, label, "Maglev")
+                best = words.find(analysis, label, "best exactly even classical")
+                rows.append(
+                    [
+                        label + (" (not ranked)" if heading == "Not ranked" else ""),
+                        words.percent_interval(row.scores["excess"]),
+                        words.ratio_interval(row.scores["churn_ratio"]),
+                        "exact" if row.exact else f"busiest {row.scores['max_over_mean'].value:.2f} x mean",
+                        words.seeds(row),
+                        maglev.verdict if maglev else "",
+                        best.verdict if best else "",
+                    ]
+                )
+        return columns, rows
+
+
+def compare(
+    names: Sequence[str] = (),
+    suites: Sequence[str] = (),
+    out: Path = Path("report"),
+    *,
+    builders: Sequence[str] = (),
+    count: int | None = None,
+    force: bool = False,
+    progress: Progress = lambda done, total, what: None,
+) -> Comparison:
+    """Scores tables on held-out suites and writes `report.html`, `report.json` and PNGs into the folder `out`.
+
+    Args:
+        names: runs and classical builders (see `lab.compare.methods.methods`); if none, the newest finished run of
+            each table experiment.
+        suites: names of suites; `churn-47` and `scenarios-47` if none.
+        out: folder of the report.
+        builders: classical builders to compare with; all of them, if none is named here or in `names`.
+        count: score the first `count` pairs of each group only; the report says so.
+        force: replace a report that is in `out` already.
+        progress: told how far it is.
+
+    Raises:
+        RequestError: an unknown suite, builder or run, a run without a finished trial or with a damaged network, a run
+            that is being worked on, or a report that is there already. Nothing has been written then.
+        WorkError: the report or the runs' manifests cannot be written.
+    """
+    out = Path(out)
+    _refuse_to_overwrite(out, force)
+    asked = [suite(name, count) for name in dict.fromkeys(suites or SUITES_BY_DEFAULT)]
+    compared = methods(names, builders)
+    with _claimed(compared) as runs:
+        for method in compared:
+            for name in method.builders:
+                get(name)
+        fits, skipped = _fitting(compared, asked)
+        analyses = [analyse(each, found) for each, found in zip(asked, _score(asked, fits, progress), strict=True)]
+        read_before = {label: len({reading.when for reading in run.manifest.readings}) for label, run in runs.items()}
+        _record(runs, compared, asked, fits)
+    lines = curves(compared)
+    figures = draw(analyses, lines)
+    provenance = {
+        "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "commit": git_commit(),
+        "versions": versions(),
+        "runs": {label: _origin(run, compared, label, read_before[label]) for label, run in runs.items()},
+    }
+    content = document(analyses, compared, lines, figures, provenance, skipped)
+    return _write(out, analyses, content, figures)
+
+
+def _refuse_to_overwrite(out: Path, force: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"expected a folder for the report, but {out} is a file")
+    there = [name for name in (HTML, JSON) if (out / name).exists()]
+    if there and not force:
+        raise RequestError(f"expected a folder without a report, but {out / there[0]} exists: --force replaces it")
+
+
+@contextmanager
+def _claimed(compared: list[Method]) -> Iterator[dict[str, Run]]:
+    """The runs of all trained methods, held for writing: label -> run."""
+    with ExitStack() as stack:
+        runs = {}
+        for method in compared:
+            if method.trained and method.training is not None:
+                run = Run(method.training.folder)
+                run.claim()
+                stack.callback(run.release)
+                runs[method.label] = run
+        yield runs
+
+
+def _fitting(compared: list[Method], asked: list[Suite]) -> tuple[dict[str, list[Method]], list[dict[str, str]]]:
+    """Which methods can build tables for which suite, and why the others cannot."""
+    fits: dict[str, list[Method]] = {each.name: [] for each in asked}
+    skipped = []
+    for each in asked:
+        largest = max(int(max(batch.n_before.max(), batch.n_after.max())) for batch in each.groups.values())
+        for method in compared:
+            try:
+                get(method.builders[0]).check(each.size, largest)
+            except RequestError as error:
+                skipped.append({"method": method.label, "suite": each.name, "reason": str(error)})
+            else:
+                fits[each.name].append(method)
+    return fits, skipped
+
+
+def _score(asked: list[Suite], fits: dict[str, list[Method]], progress: Progress) -> Iterator[dict[Method, Evaluation]]:
+    def pairs(each: Suite, method: Method) -> int:
+        return each.count * len(each.groups) * len(method.builders)
+
+    total = sum(pairs(each, method) for each in asked for method in fits[each.name])
+    done = 0
+    for each in asked:
+        found = {}
+        for method in fits[each.name]:
+            what = f"{method.label} on {each.title}"
+
+            def advance(scored: int, what: str = what) -> None:
+                nonlocal done
+                done += scored
+                progress(done, total, what)
+
+            progress(done, total, what)
+            found[method] = evaluate(method.builders, each, advance)
+        yield found
+
+
+def _record(runs: dict[str, Run], compared: list[Method], asked: list[Suite], fits: dict[str, list[Method]]) -> None:
+    """Notes in each run which suites were read of which trials: a suite read often is no longer held out."""
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    for method in compared:
+        run = runs.get(method.label)
+        if run is None or method.training is None:
+            continue
+        for each in asked:
+            if method in fits[each.name]:
+                run.manifest.readings += [Reading(suite=each.label, trial=t, when=when) for t in method.training.trials]
+        run.save_manifest()
+
+
+def _origin(run: Run, compared: list[Method], label: str, read_before: int) -> dict[str, Any]:
+    training = next(method.training for method in compared if method.label == label)
+    assert training is not None
+    return {
+        "run": run.name,
+        "kind": run.manifest.kind,
+        "preset": run.manifest.preset,
+        "trials": list(training.trials),
+        "commit": run.manifest.commit,
+        "created": run.manifest.created,
+        "read_before": read_before,
+    }
+
+
+def _write(out: Path, analyses: list[Analysis], content: dict[str, Any], figures: list[Figure]) -> Comparison:
+    page = render(content, figures)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkError(f"cannot write the report to {out}: {error.strerror or error}") from error
+    paths = [out / f"{figure.name}.png" for figure in figures]
+    for path, figure in zip(paths, figures, strict=True):
+        write_bytes(path, figure.wide)
+    write_json(out / JSON, content)
+    # The page comes last: where it is, everything it speaks of is.
+    write_text(out / HTML, page)
+    return Comparison(analyses, content, out / HTML, out / JSON, paths)

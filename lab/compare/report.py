@@ -1,0 +1,188 @@
+"""`report.json` with every figure, and `report.html` rendered from it and from nothing else."""
+
+from __future__ import annotations
+
+import base64
+import os
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import torch
+
+from lab.compare import words
+from lab.compare.analysis import Analysis, Difference, Row
+from lab.compare.curves import Curve
+from lab.compare.evaluate import SCORES
+from lab.compare.figures import Figure
+from lab.compare.methods import Method
+from lab.compare.statistics import REPLICATES
+
+__all__ = ["FORMATS", "document", "lookup", "render"]
+
+FORMATS: dict[str, Callable[[Any], str]] = {
+    "percent": lambda value: f"{100 * value:.1f}",
+    "points": lambda value: f"{100 * value:+.1f}",
+    "ratio": lambda value: f"{value:.2f}",
+    "signed": lambda value: f"{value:+.2f}",
+    "whole": lambda value: f"{value:,.0f}",
+    "duration": words.duration,
+    "text": str,
+}
+"""How a number of report.json stands in the page: a `data-format` names its entry, a `data-path` the number."""
+
+
+def document(
+    analyses: list[Analysis],
+    methods: list[Method],
+    curves: list[Curve],
+    figures: list[Figure],
+    provenance: Mapping[str, Any],
+    skipped: list[dict[str, str]],
+) -> dict[str, Any]:
+    """The content of `report.json`: plain JSON, intervals as {value, low, high, over}.
+
+    Args:
+        analyses: one for each suite, the main one first.
+        methods: all that were compared.
+        curves: learning curves.
+        figures: as drawn.
+        provenance: when, by which command, at which commit, from which runs.
+        skipped: what could not be scored: {method, suite, reason}.
+    """
+    return {
+        "format": 1,
+        "title": words.pareto_title(analyses[0]),
+        **provenance,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads",
+        "replicates": REPLICATES,
+        "reduced": any(a.suite.count < a.suite.full for a in analyses),
+        "summary": [{"heading": heading, "sentences": texts} for heading, texts in words.summary(analyses)],
+        "advice": [{"case": case, "choice": choice} for case, choice in words.advice(analyses)],
+        "methods": {method.label: _method(method) for method in methods},
+        "suites": [_suite(analysis) for analysis in analyses],
+        "curves": [_curve(curve) for curve in curves],
+        "figures": [{"name": f.name, "title": f.title, "caption": f.caption, "alt": f.alt} for f in figures],
+        "skipped": skipped,
+    }
+
+
+def _method(method: Method) -> dict[str, Any]:
+    training = method.training if method.trained else None
+    return {
+        "kind": method.kind,
+        "builders": list(method.builders),
+        "seeds": method.seeds,
+        "stateless": method.stateless,
+        "universe": method.universe,
+        "summary": method.summary,
+        "trained": method.trained,
+        "training": None
+        if training is None
+        else {
+            "run": training.run,
+            "trials": list(training.trials),
+            "seconds": list(training.seconds),
+            "mean_seconds": sum(training.seconds) / len(training.seconds),
+            "steps": None if training.steps is None else list(training.steps),
+            "mean_steps": None if training.steps is None else sum(training.steps) / len(training.steps),
+            "steps_name": training.steps_name,
+            "trials_searched": training.searched,
+            "seconds_of_all_trials": training.searched_seconds,
+        },
+    }
+
+
+def _suite(analysis: Analysis) -> dict[str, Any]:
+    suite = analysis.suite
+    return {
+        "name": suite.name,
+        "label": suite.label,
+        "title": suite.title,
+        "summary": suite.summary,
+        "size": suite.size,
+        "universe": suite.universe,
+        "pairs_of_each_group": suite.count,
+        "pairs_of_the_whole_suite": suite.full,
+        "groups": list(suite.groups),
+        "by_n": suite.by_n,
+        "digest": suite.digest,
+        "headline": analysis.headline,
+        "best_exact_classical": analysis.best_exact,
+        "best_classical": analysis.best_classical,
+        "parts": [{"heading": heading, "rows": [_row(row) for row in rows]} for heading, rows in analysis.ordered()],
+        "differences": [_difference(difference) for difference in analysis.differences],
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "method": row.method.label,
+        "exactly_even": row.exact,
+        "on_front": row.on_front,
+        "ranked": row.ranked,
+        "largest_spread": row.spread,
+        "scores": {name: asdict(interval) for name, interval in row.scores.items()},
+        "by_group": {
+            group: {name: asdict(interval) for name, interval in scores.items()}
+            for group, scores in row.by_group.items()
+        },
+        "single_seconds": row.single_seconds,
+        "batch_seconds": row.batch_seconds,
+    }
+
+
+def _difference(difference: Difference) -> dict[str, Any]:
+    return {
+        **{
+            name: getattr(difference, name)
+            for name in ("method", "baseline", "against", "headline", "verdict", "seeds")
+        },
+        "equally_even": difference.equally_even,
+        "excess": asdict(difference.excess),
+        "churn_ratio": asdict(difference.churn_ratio),
+        "imbalance": asdict(difference.imbalance),
+        "excess_by_group": {group: asdict(interval) for group, interval in difference.by_group.items()},
+        "words": words.by_how_much(difference),
+        "sides": words.sides(difference),
+    }
+
+
+def _curve(curve: Curve) -> dict[str, Any]:
+    return {
+        "method": curve.method,
+        "axis": curve.axis,
+        "seeds": [{"x": x.tolist(), "churn_ratio": y.tolist()} for x, y in curve.lines],
+        "band_x": curve.band_x.tolist(),
+        "band": [asdict(interval) for interval in curve.band],
+    }
+
+
+def lookup(content: Any, path: str) -> Any:
+    """The value at a JSON pointer (RFC 6901, without escapes): `/suites/0/parts/0/rows/3/scores/excess/value`."""
+    parts = path.lstrip("/").split("/")
+    return reduce(lambda value, part: value[int(part)] if isinstance(value, list) else value[part], parts, content)
+
+
+def render(content: dict[str, Any], figures: list[Figure]) -> str:
+    """The page: self-contained, every number in it read from `content`."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["at"] = lambda path: lookup(content, path)
+    environment.globals["shown"] = lambda value, form: FORMATS[form](value)
+    images = {f.name: {"wide": _data_uri(f.wide), "narrow": _data_uri(f.narrow)} for f in figures}
+    template = environment.get_template("report.html.j2")
+    return template.render(report=content, images=images, kinds=words.KINDS, axes=words.AXES, scores=SCORES)
+
+
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

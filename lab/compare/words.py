@@ -1,0 +1,316 @@
+"""What a report says in words: every sentence follows from an interval."""
+
+from __future__ import annotations
+
+from lab.compare.analysis import Analysis, Difference, Row
+from lab.compare.curves import Curve
+from lab.compare.statistics import Interval, verdict
+
+__all__ = ["AXES", "KINDS"]
+
+KINDS = {"classical": "classical", "supervised": "supervised", "ppo": "reinforcement learning (PPO)"}
+AXES = {"seconds": "training time", "env_steps": "environment steps", "pairs": "training pairs"}
+
+
+def percent(share: float | None) -> str:
+    """`4.1 %`."""
+    return "not defined" if share is None else f"{100 * share:.1f} %"
+
+
+def percent_interval(interval: Interval) -> str:
+    """`4.1 % [3.9, 4.3]`."""
+    if interval.low is None or interval.high is None:
+        return percent(interval.value)
+    return f"{percent(interval.value)} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def ratio_interval(interval: Interval) -> str:
+    """`1.48 [1.46, 1.50]`."""
+    if interval.value is None:
+        return "not defined"
+    if interval.low is None or interval.high is None:
+        return f"{interval.value:.2f}"
+    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def duration(seconds: float) -> str:
+    """A time for people: `37 µs`, `2.1 ms`, `14 s`, `4.6 min`, `2.3 h`."""
+    for limit, factor, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (90.0, 1.0, "s"), (5400.0, 1 / 60, "min")):
+        if seconds < limit:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds / 3600:.3g} h"
+
+
+def count(number: float) -> str:
+    """A large count for people: `12,000`, `1.2 million`."""
+    return f"{number / 1e6:.3g} million" if number >= 1e6 else f"{number:,.0f}"
+
+
+def headline(analysis: Analysis, interval: Interval) -> str:
+    """The suite's headline score with its interval, in its unit."""
+    return ratio_interval(interval) if analysis.headline == "churn_ratio" else percent_interval(interval)
+
+
+def seeds(row: Row) -> str:
+    """What stands behind a row: `no seeds`, `one seed: not a result`, `5 seeds`."""
+    number = row.method.seeds
+    return "no seeds" if number == 0 else "one seed: not a result" if number == 1 else f"{number} seeds"
+
+
+def by_how_much(difference: Difference) -> str:
+    """`better by 0.9 points [0.8, 1.0]`, `worse by ...`, `no difference shown (-0.1 to 0.2 points)`."""
+    interval, factor, unit, digits = difference.interval, 100, " points", 1
+    if difference.headline == "churn_ratio":
+        factor, unit, digits = 1, " in the churn ratio", 2
+    if interval.value is None or interval.low is None or interval.high is None:
+        return "not defined"
+    low, high = sorted((factor * interval.low, factor * interval.high), key=abs)
+    if difference.verdict == "no difference shown":
+        return (
+            f"no difference shown ({factor * interval.low:+.{digits}f} to {factor * interval.high:+.{digits}f}{unit})"
+        )
+    text = f"{difference.verdict} by {abs(factor * interval.value):.{digits}f}{unit}"
+    return f"{text} [{abs(low):.{digits}f}, {abs(high):.{digits}f}]"
+
+
+def names(items: list[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def evenness(row: Row) -> str:
+    """`exactly even`, or how uneven."""
+    if row.exact:
+        return "exactly even"
+    busiest = row.scores["max_over_mean"].value or 0.0
+    return f"not even: the busiest backend carries {busiest:.2f} times the mean"
+
+
+def summary(analyses: list[Analysis]) -> list[tuple[str, list[str]]]:
+    """The result in sentences, under a heading each: who wins, by how much, at what cost, and where learning loses."""
+    sections = [("The classical tables", [_winner(analysis) for analysis in analyses])]
+    for row in sorted(learned(analyses[0]), key=lambda row: row.scores[analyses[0].headline].value or 0.0):
+        label = row.method.label
+        found = [(a, r) for a in analyses for r in learned(a) if r.method.label == label]
+        sentences = [_learned(analysis, again) for analysis, again in found]
+        sentences += [text for analysis, _ in found if (text := _fleets(analysis, label))]
+        if cost := _cost(analyses[0], row):
+            sentences.append(cost)
+        sections.append((f"{label}: {seeds(row)}", sentences))
+    return sections
+
+
+def learned(analysis: Analysis) -> list[Row]:
+    """The trained rows of a suite."""
+    return [row for row in analysis.rows if row.method.kind != "classical" and row.method.trained]
+
+
+def find(analysis: Analysis, method: str, against: str) -> Difference | None:
+    """The difference between a method and the baseline that plays the part `against`."""
+    return next((d for d in analysis.differences if (d.method, d.against) == (method, against)), None)
+
+
+def _winner(analysis: Analysis) -> str:
+    label = analysis.suite.title
+    if analysis.best_exact is None:
+        return f"On {label} no classical table in this comparison is exactly even."
+    best, unit = analysis.row(analysis.best_exact), _unit(analysis)
+    text = f"On {label}, {analysis.best_exact} is the best classical table that is exactly even: {unit} "
+    text += headline(analysis, best.scores[analysis.headline])
+    if analysis.best_exact != "maglev":
+        text += f", where Maglev has {headline(analysis, analysis.row('maglev').scores[analysis.headline])}"
+    text += "."
+    other = analysis.best_classical
+    if other and other != analysis.best_exact:
+        row = analysis.row(other)
+        text += f" {other} goes down to {headline(analysis, row.scores[analysis.headline])}, but is {evenness(row)}."
+    return text
+
+
+def _unit(analysis: Analysis) -> str:
+    return "churn ratio" if analysis.headline == "churn_ratio" else "excess"
+
+
+def _learned(analysis: Analysis, row: Row) -> str:
+    label = row.method.label
+    text = f"On {analysis.suite.title}: {_unit(analysis)} "
+    text += f"{headline(analysis, row.scores[analysis.headline])}, {evenness(row)}"
+    if row.scores["invalid"].value:
+        text += f", with {percent(row.scores['invalid'].value)} of its entries on no present backend"
+    parts = []
+    for against in ("Maglev", "best exactly even classical", "its untrained network"):
+        difference = find(analysis, label, against)
+        if difference:
+            name = {"Maglev": "Maglev", "its untrained network": "itself before training"}.get(
+                against, difference.baseline
+            )
+            uneven = "" if difference.equally_even or "untrained" in against else ", at unequal evenness"
+            parts.append(f"against {name}, {by_how_much(difference)}{uneven}")
+    return text + (". " + _capital("; ".join(parts)) if parts else "") + "."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _fleets(analysis: Analysis, label: str) -> str | None:
+    """Where a trained table wins and loses, by n."""
+    difference = find(analysis, label, "best exactly even classical") or find(analysis, label, "Maglev")
+    if difference is None or not analysis.suite.by_n:
+        return None
+    return f"By fleet size on {analysis.suite.title}, against {difference.baseline}: {_sides(difference)}."
+
+
+def _sides(difference: Difference) -> str:
+    by_word = sides(difference)
+    parts = [f"{word} at {_at(groups, difference)}" for word, groups in by_word.items() if groups]
+    missing = [word for word in ("better", "worse") if not by_word[word]]
+    return "; ".join(parts) + (f" ({' and '.join(missing)} nowhere)" if missing else "")
+
+
+def _at(groups: list[str], difference: Difference) -> str:
+    return "every n" if len(groups) == len(difference.by_group) else f"n = {names(groups)}"
+
+
+def sides(difference: Difference) -> dict[str, list[str]]:
+    """Verdict -> the groups it holds in."""
+    found: dict[str, list[str]] = {"better": [], "worse": [], "no difference shown": []}
+    for group, interval in difference.by_group.items():
+        found[verdict(interval)].append(group)
+    return found
+
+
+def _cost(analysis: Analysis, row: Row) -> str | None:
+    training = row.method.training
+    if training is None:
+        return None
+    mean = sum(training.seconds) / len(training.seconds)
+    text = f"Training took {duration(mean)}" + (" for each seed" if len(training.seconds) > 1 else "")
+    if training.steps and training.steps_name:
+        steps = count(sum(training.steps) / len(training.steps))
+        text += f" ({steps} {AXES.get(training.steps_name, training.steps_name)})"
+    if training.searched:
+        text += f", and {duration(training.searched_seconds)} over the {training.searched} trials of the search"
+    times = row.single_seconds / analysis.row("maglev").single_seconds
+    return text + f". Building one table takes {duration(row.single_seconds)}: {times:.2g} times as long as Maglev."
+
+
+def advice(analyses: list[Analysis]) -> list[tuple[str, str]]:
+    """When to use which: (the case, the choice and why)."""
+    analysis = analyses[0]
+    unit, rows = _unit(analysis), analysis.rows
+    choices = []
+
+    def say(case: str, row: Row, why: str) -> None:
+        score = analysis.headline if row.exact else "excess"
+        name, value = (
+            (unit, headline(analysis, row.scores[score])) if row.exact else ("excess", percent(row.scores[score].value))
+        )
+        choices.append((case, f"{row.method.label}: {name} {value}{why}"))
+
+    if analysis.best_exact:
+        winners = [r for r in learned(analysis) if r.exact and r.method.seeds > 1 and _beats(analysis, r)]
+        if winners:
+            row = min(winners, key=lambda r: r.scores[analysis.headline].value or 0.0)
+            say("Exact evenness, fewest moves", row, f", shown better than {analysis.best_exact} over {seeds(row)}.")
+        case = "Exact evenness without training" if winners else "Exact evenness, fewest moves"
+        why = "." if winners else ". No trained table here is shown to be better over several seeds."
+        say(case, analysis.row(analysis.best_exact), why)
+    uneven = sorted((r for r in rows if r.on_front and not r.exact), key=lambda r: r.scores["imbalance"].value or 0.0)
+    if uneven:
+        say("Some unevenness is fine", uneven[0], f", {evenness(uneven[0])}.")
+    if len(uneven) > 1:
+        say("Stability above all", uneven[-1], f", {evenness(uneven[-1])}.")
+    # Modulo builds fastest and moves nearly everything: nobody who cares for stability is served by it.
+    ranked = [r for r in rows if r.exact and r.ranked and r.method.label != "modulo"]
+    if ranked:
+        fast = min(ranked, key=lambda r: r.single_seconds)
+        say("Tables must be built fast", fast, f"; one table takes {duration(fast.single_seconds)}.")
+    stateful = next((r for r in rows if not r.method.stateless), None)
+    if stateful:
+        say("Balancers share their history", stateful, " is what knowing the table in force would buy.")
+    return choices
+
+
+def _beats(analysis: Analysis, row: Row) -> bool:
+    against = "Maglev" if analysis.best_exact == "maglev" else "best exactly even classical"
+    difference = find(analysis, row.method.label, against)
+    return difference is not None and difference.verdict == "better"
+
+
+# ---- titles and texts of figures
+
+
+def pareto_title(analysis: Analysis) -> str:
+    """Who moves least among the exactly even, and whether that is shown."""
+    exact = [r for r in analysis.rows if r.exact and r.ranked]
+    if not exact:
+        return f"On {analysis.suite.title} every table trades evenness for stability"
+    lead = min(exact, key=lambda r: r.scores["excess"].value or 0.0)
+    moved = percent(lead.scores["excess"].value)
+    if lead.method.kind == "classical":
+        return (
+            f"{lead.method.label} moves least of the exactly even tables: {moved} needlessly ({analysis.suite.title})"
+        )
+    note = " (one seed: not a result)" if lead.method.seeds == 1 else ""
+    if _beats(analysis, lead):
+        best = analysis.best_exact
+        old = percent(analysis.row(best).scores["excess"].value) if best else ""
+        both = f"{lead.method.label} moves {moved} needlessly, {best} {old}"
+        return f"{both}, both exactly even ({analysis.suite.title}){note}"
+    return f"No exactly even table is shown to move less than {analysis.best_exact} ({analysis.suite.title})"
+
+
+def by_n_title(analysis: Analysis) -> str:
+    """Where the best trained table wins and loses; without one, where Maglev moves most."""
+    for row in sorted(learned(analysis), key=lambda row: row.scores["excess"].value or 0.0):
+        difference = find(analysis, row.method.label, "best exactly even classical")
+        if difference:
+            by_word = sides(difference)
+            parts = [f"{word} at {_at(by_word[word], difference)}" for word in ("better", "worse") if by_word[word]]
+            text = " and ".join(parts) or "no difference shown at any n"
+            return f"{row.method.label} against {difference.baseline}: {text} ({analysis.suite.title})"
+    maglev = analysis.row("maglev").by_group
+    worst = max(maglev, key=lambda group: maglev[group]["excess"].value or 0.0)
+    moved = percent(maglev[worst]["excess"].value)
+    return f"Maglev moves most at n = {worst}: {moved} needlessly ({analysis.suite.title})"
+
+
+def learning_title(curves: list[Curve], axis: str, levels: Analysis | None) -> str:
+    """When training passes Maglev."""
+    parts = []
+    target = (levels.row("maglev").scores["churn_ratio"].value or 0.0) if levels else None
+    for curve in curves:
+        x, y = (curve.band_x, [i.value or 0.0 for i in curve.band]) if curve.band else curve.lines[0]
+        if target is None:
+            parts.append(f"{curve.method} ends at {y[-1]:.2f}")
+            continue
+        passed = next((at for at, value in zip(x, y, strict=True) if value < target), None)
+        if passed is None:
+            parts.append(f"{curve.method} does not")
+        else:
+            parts.append(f"{curve.method} after {duration(passed) if axis == 'seconds' else count(passed) + ' steps'}")
+    return ("Passing Maglev in validation: " if target is not None else "Validation churn ratio: ") + "; ".join(parts)
+
+
+def curve_ends(curves: list[Curve]) -> str:
+    """The last value of each curve, for those who cannot see it."""
+    return "; ".join(
+        f"{curve.method} ends at {curve.band[-1].value if curve.band else curve.lines[0][1][-1]:.2f}"
+        for curve in curves
+    )
+
+
+def points(rows: list[Row]) -> str:
+    """The coordinates of a Pareto plot, for those who cannot see it."""
+    return "; ".join(
+        f"{r.method.label} {percent(r.scores['imbalance'].value)}, {percent(r.scores['excess'].value)}" for r in rows
+    )
+
+
+def series(rows: list[Row]) -> str:
+    """The lines of a plot by n, for those who cannot see it."""
+    return "; ".join(
+        f"{row.method.label} " + ", ".join(f"n={g} {percent(by['excess'].value)}" for g, by in row.by_group.items())
+        for row in rows
+    )

@@ -1,0 +1,85 @@
+"""Stand-ins for trained networks: balanced rendezvous with some noise in its scores, saved as any learned table is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lab.compare.curves import METRIC
+from lab.config import Config
+from lab.experiment import Experiment
+from lab.runs import Plan, Run
+from lab.tables import learned
+from lab.tables.greedy import assign_batch
+from lab.tables.hashing import independent_scores, stratified_scores
+
+ARCHITECTURE = f"{__name__}:StandIn"
+
+
+class StandIn:
+    """`noise` 0 is balanced stratified rendezvous; the more of it, the more its tables move."""
+
+    exact = True
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.only = options.get("size")
+        self.noise = torch.zeros(1)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        return {"noise": self.noise}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        self.noise = state["noise"]
+
+    def check(self, size: int, n_backends: int) -> None:
+        if self.only is not None and size != self.only:
+            raise learned.RequestError(f"expected {self.only} entries, but got {size}")
+
+    def build_batch(self, hashes: np.ndarray, present: np.ndarray, size: int) -> np.ndarray:
+        scores = stratified_scores(hashes, size).astype(np.float64)
+        # Noise that depends on the size of the set, as what a network makes of the whole set does.
+        shifted = hashes ^ present.sum(axis=1).astype(np.uint64)[:, None, None]
+        scores += float(self.noise[0]) * independent_scores(shifted, size).astype(np.float64)
+        return assign_batch(scores, present)
+
+
+def nothing(config: Any, report: Any, *, resume: Path | None = None) -> Any:
+    raise AssertionError("a comparison trains nothing")
+
+
+def make_run(
+    experiment: str = "table-supervised",
+    noises: Sequence[float] = (0.1, 0.15, 0.2),
+    *,
+    kind: Any = "train",
+    preset: str = "default",
+    size: int | None = None,
+    finished: bool = True,
+    steps: str | None = None,
+) -> Run:
+    """A run folder with one trial for each of `noises`; the untrained networks have a noise of 2."""
+    described = Experiment(
+        name=experiment, summary="", config=Config, fit=nothing, space={}, metric=METRIC, mode="min", presets={}
+    )
+    plan = Plan(samples=len(noises))
+    run = Run.create(described, kind=kind, preset=preset, config={}, plan=plan)
+    rng = np.random.default_rng(1)
+    for index, noise in enumerate(noises):
+        run.add_trial(index, {"seed": index})
+        if not finished:
+            continue
+        for iteration in range(1, 13):
+            ratio = 1.45 + 1.5 * noise + 0.9 * 0.7**iteration + 0.01 * rng.standard_normal()
+            metrics = {"iteration": iteration, "seconds": 21.0 * iteration + rng.random(), METRIC: ratio}
+            run.add_result(index, metrics | ({steps: 12_000.0 * iteration} if steps else {}))
+        folder = run.trial_folder(index)
+        state, before = {"noise": torch.tensor([noise])}, {"noise": torch.tensor([2.0])}
+        options = {"size": size}
+        learned.save(folder, "stand-in", options, state, {"experiment": experiment}, untrained=before)
+        run.end_trial(index, "finished")
+    run.finish("finished" if finished else "interrupted")
+    return run
