@@ -58,7 +58,8 @@ def _ceilings(
     present: NDArray[np.bool_], size: int, weights: NDArray[np.float64] | None, slack: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The quotas with a ceiling alone: loads int64 (B, N) and an empty pool int64 (B,)."""
-    shares = present.astype(np.float64) if weights is None else weights
+    # Over the largest first, so that no sum overflows.
+    shares = present.astype(np.float64) if weights is None else weights / weights.max(axis=1, keepdims=True)
     exact = size * shares / shares.sum(axis=1, keepdims=True)
     # The rounding keeps a quota that is whole in exact arithmetic from being raised by an ulp.
     ceilings = np.ceil(np.round(exact, 9)).astype(np.int64) + slack

@@ -6,6 +6,7 @@ taking the next entry on its list that is still free. Loads differ by at most on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,6 +91,9 @@ def _take_turns(offsets: list[int], skips: list[int], size: int, weights: list[f
         return table
     wanted = list(offsets)
     targets = [0.0] * len(offsets)
+    # Scaled by a power of two, which is exact: sums of the largest floats would overflow.
+    exponent = math.frexp(max(weights))[1]
+    weights = [math.ldexp(weight, -exponent) for weight in weights]
     largest = max(weights)
     turns = [(backend, skips[backend], weight) for backend, weight in enumerate(weights) if weight > 0]
     free, iteration = size, 0

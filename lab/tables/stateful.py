@@ -1,7 +1,8 @@
 """The stateful optimum: the perfectly even table that moves the fewest entries of the table in force.
 
-It attains the score `optimum` at every step, which no stateless table can. It is a yardstick and not a peer: it must
-be told the table in force, so two load balancers agree only if they share their whole history.
+No table that is as even changes less in one step, and no stateless one can keep that up. (The score `optimum` is lower
+still where a backend that leaves had a ceiling: it is free to choose the table before, too.) A yardstick and not a
+peer: it must be told the table in force, so two load balancers agree only if they share their whole history.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def least_moves_batch(
         quota = even_loads(after, size, weights)
 
     result = np.full((rows, size), -1, dtype=np.int32)
-    for row in range(rows):
+    # A row without backends stays empty.
+    for row in np.flatnonzero(after.any(axis=1)):
         table = np.asarray(tables[row], dtype=np.int64)
         by_owner = np.argsort(table, kind="stable")
         owners = table[by_owner]
@@ -58,9 +60,7 @@ def least_moves_batch(
         kept = by_owner[(owners >= 0) & (number < quota[row, owners])]
         result[row, kept] = table[kept]
         lacking = quota[row] - np.bincount(table[kept], minlength=n_columns)
-        free = np.flatnonzero(result[row] < 0)
-        if after[row].any():
-            result[row, free] = np.repeat(np.arange(n_columns), lacking)
+        result[row, result[row] < 0] = np.repeat(np.arange(n_columns), lacking)
     return result
 
 
