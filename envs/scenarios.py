@@ -83,7 +83,7 @@ class ScenarioConfig:
         return int(self.counts().max())
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class ScenarioBatch:
     """B scenarios in union coordinates of N columns.
 

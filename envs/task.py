@@ -52,7 +52,7 @@ class TableTask:
     max_backends: int | None = None
     purpose: Purpose = "train"
     config: ScenarioConfig = dataclasses.field(init=False, repr=False)
-    roster_ids: NDArray[np.uint8] | None = dataclasses.field(init=False, repr=False, default=None)
+    roster_ids: NDArray[np.uint8] | None = dataclasses.field(init=False, repr=False, compare=False, default=None)
     slots: int = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
