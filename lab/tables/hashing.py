@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GOLDEN", "PairScores", "independent_scores", "mix", "stratified_scores"]
+__all__ = ["GOLDEN", "PairScores", "independent_scores", "mix", "stratified_scores", "stratified_stretch"]
 
 UInt64 = NDArray[np.uint64]
 PairScores = Callable[[UInt64, int], UInt64]
@@ -60,6 +60,15 @@ def independent_scores(hashes: UInt64, size: int) -> UInt64:
     return _hash_pairs(hashes[..., 0], size)
 
 
+def _stratum_bits(size: int) -> int:
+    return max(1, (size - 1).bit_length())
+
+
+def stratified_stretch(size: int) -> float:
+    """What makes `stratified_scores(...) / 2**64` uniform in [0, 1): it is not where the size is no power of 2."""
+    return float(2 ** _stratum_bits(size) / size)
+
+
 def stratified_scores(hashes: UInt64, size: int) -> UInt64:
     """Scores of which each backend has exactly one in each of `size` equal strata.
 
@@ -71,9 +80,10 @@ def stratified_scores(hashes: UInt64, size: int) -> UInt64:
         size: number of entries, at most 2**32.
 
     Returns:
-        uint64 (..., size): the stratum in the high bits, the jitter in the low ones.
+        uint64 (..., size): the stratum in the high bits, the jitter in the low ones. Uniform in
+        [0, 2**64 / stratified_stretch(size)).
     """
-    bits = np.uint64(max(1, (size - 1).bit_length()))
+    bits = np.uint64(_stratum_bits(size))
     low = np.uint64((1 << int(bits)) - 1)
     # The entry in the low bits makes the keys distinct and lets a plain sort of values yield the permutation.
     shuffled = _hash_pairs(hashes[..., 0], size)

@@ -8,10 +8,12 @@ moves entries to or from that backend only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.tables.hashing import PairScores, UInt64, independent_scores, stratified_scores
+from lab.tables.hashing import PairScores, UInt64, independent_scores, stratified_scores, stratified_stretch
 from lab.tables.registry import BuildBatch, Builder, register
 
 __all__ = ["minus_log", "rendezvous"]
@@ -22,20 +24,21 @@ _SMALLEST_SHARE = 1e-300  # of the largest weight: below it, a cost would overfl
 _LN2_HIGH, _LN2_LOW = 0.693147180369123816490, 1.90821492927058770002e-10
 
 
-def minus_log(scores: UInt64) -> NDArray[np.float64]:
-    """`-ln(u)` of scores read as `u` in (0, 1), equal bit for bit on every machine.
+def minus_log(scores: UInt64, stretch: float = 1.0) -> NDArray[np.float64]:
+    """`-ln(u)` of scores read as `u` in (0, 1], equal bit for bit on every machine.
 
     `numpy.log` is allowed to differ in the last bit from one machine to the next, which could flip a choice; this uses
     nothing but operations that IEEE 754 rounds exactly, and is good to about 1e-15.
 
     Args:
-        scores: uint64, any shape.
+        scores: uint64, any shape, uniform in [0, 2**64 / stretch).
+        stretch: at least 1.
 
     Returns:
-        float64 of the same shape, > 0.
+        float64 of the same shape, >= 0.
     """
     u = ((scores >> np.uint64(12)).astype(np.float64) * 2.0 + 1.0) * 2.0**-53
-    mantissa, exponent = np.frexp(u)
+    mantissa, exponent = np.frexp(np.minimum(u * stretch, 1.0))
     small = mantissa < 0.70710678118654752
     mantissa = np.where(small, mantissa * 2.0, mantissa)
     power = exponent - small
@@ -47,8 +50,16 @@ def minus_log(scores: UInt64) -> NDArray[np.float64]:
     return np.asarray(-(power * _LN2_HIGH + (power * _LN2_LOW + 2.0 * s * series)))
 
 
-def rendezvous(pair_scores: PairScores) -> BuildBatch:
-    """The table function of rendezvous hashing per entry over `pair_scores`."""
+def rendezvous(pair_scores: PairScores, stretch: Callable[[int], float]) -> BuildBatch:
+    """The table function of rendezvous hashing per entry.
+
+    Args:
+        pair_scores: the scores of pairs.
+        stretch: `size -> stretch`, with which `minus_log` reads them.
+
+    Returns:
+        A `BuildBatch`.
+    """
 
     def build_batch(
         hashes: NDArray[np.uint64], present: NDArray[np.bool_], size: int, weights: NDArray[np.float64] | None
@@ -67,7 +78,9 @@ def rendezvous(pair_scores: PairScores) -> BuildBatch:
             if weights is None:
                 costs = np.where(present[:, block, None], np.minimum(~scores, _NEVER - np.uint64(1)), _NEVER)
             else:
-                costs = np.where(present[:, block, None], minus_log(scores) / shares[:, block, None], np.inf)
+                costs = np.where(
+                    present[:, block, None], minus_log(scores, stretch(size)) / shares[:, block, None], np.inf
+                )
             best = costs.argmin(axis=1)
             best_cost = np.take_along_axis(costs, best[:, None], axis=1)[:, 0]
             # Strictly better, so that a tie stays with the first by identity.
@@ -84,7 +97,7 @@ register(
         name="rendezvous",
         version=1,
         summary="rendezvous per entry, independent scores: moves only what has to, loads as chance has them",
-        build_batch=rendezvous(independent_scores),
+        build_batch=rendezvous(independent_scores, lambda size: 1.0),
         weighted=True,
     )
 )
@@ -93,7 +106,7 @@ register(
         name="rendezvous-stratified",
         version=1,
         summary="rendezvous per entry, stratified scores: moves only what has to, loads more even",
-        build_batch=rendezvous(stratified_scores),
+        build_batch=rendezvous(stratified_scores, stratified_stretch),
         weighted=True,
     )
 )

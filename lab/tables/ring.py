@@ -51,7 +51,8 @@ def _virtual_nodes(hashes: UInt64, counts: NDArray[np.int64]) -> tuple[UInt64, N
 
 
 def _entry_places(size: int) -> UInt64:
-    return np.arange(size, dtype=np.uint64) * np.uint64(2**64 // size)
+    # One entry alone stands at 0, as 2**64 wraps to 0.
+    return np.arange(size, dtype=np.uint64) * np.uint64(2**64 // size % 2**64)
 
 
 def _ring(
