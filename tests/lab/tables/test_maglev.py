@@ -119,5 +119,6 @@ def test_fill_refuses_lists_it_would_loop_on_for_ever(offsets, skips, weights):
 @given(st.integers(1, 3000))
 def test_nearest_primes_leave_no_prime_between(number: int):
     below, above = ([2, *nearest_primes(number)])[-2:]
-    assert is_prime(above) and above > number
+    assert is_prime(above)
+    assert above > number
     assert not any(is_prime(between) for between in range(max(below, 1) + 1, above) if between != number)
