@@ -13,7 +13,7 @@ from lab.tables import build
 UUID = "0c8e5a04-5f0f-4d0c-8a1c-1d7e0d3a5b11"
 
 
-@pytest.fixture()
+@pytest.fixture
 def backend_file(tmp_path: Path):
     def write(text: str, name: str = "backends.txt") -> Path:
         path = tmp_path / name
