@@ -1,0 +1,7 @@
+"""The lookup table as a sequential decision problem, learned by RLlib's PPO."""
+
+from lab.tasks.table_ppo.config import TablePpoConfig
+from lab.tasks.table_ppo.fit import fit
+from lab.tasks.table_ppo.validation import OBJECTIVE
+
+__all__ = ["OBJECTIVE", "TablePpoConfig", "fit"]

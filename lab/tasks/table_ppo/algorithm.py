@@ -1,0 +1,148 @@
+"""RLlib's PPO, set up for the lookup-table environment, and what of its results the lab reports."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from torch import Tensor
+
+from lab.errors import RequestError
+from lab.tasks.table_ppo.config import TablePpoConfig
+from lab.tasks.table_ppo.module import TablePolicyModule
+
+__all__ = ["ENVIRONMENT", "local_ray", "make_algorithm", "policy_weights", "training_metrics"]
+
+ENVIRONMENT = "envs:LookupTable-v0"
+"""Gymnasium's own name: importing `envs` registers it, with a batched entry point, in whichever process asks."""
+
+_LEARNER_METRICS = {
+    "policy_loss": "policy_loss",
+    "value_loss": "vf_loss",
+    "total_loss": "total_loss",
+    "entropy": "entropy",
+    "kl": "mean_kl_loss",
+    "explained_variance": "vf_explained_var",
+    "gradient_norm": "gradients_default_optimizer_global_norm",
+    "lr": "default_optimizer_learning_rate",
+}
+
+
+@contextmanager
+def local_ray(config: TablePpoConfig) -> Iterator[None]:
+    """A small Ray for the length of the block, unless there is one already; RLlib is silent below errors in it.
+
+    Raises:
+        RequestError: there is no such device, or remote runners are asked for inside a trial that has no room for them.
+    """
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise RequestError("expected device=cpu, because torch finds no CUDA device here, but got device=cuda")
+    own = not ray.is_initialized()
+    group = None if own else ray.util.get_current_placement_group()
+    if config.env_runners and group is not None and len(group.bundle_specs) <= config.env_runners:
+        raise RequestError(
+            f"expected env_runners=0 in a sweep, each trial of which is one process, but got {config.env_runners}"
+        )
+    logger = logging.getLogger("ray")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        if own:
+            cpus, gpus = 1 + config.env_runners, int(config.device == "cuda")
+            ray.init(
+                num_cpus=cpus, num_gpus=gpus, include_dashboard=False, configure_logging=False, log_to_driver=False
+            )
+        yield
+    finally:
+        if own:
+            ray.shutdown()
+        logger.setLevel(level)
+
+
+def make_algorithm(config: TablePpoConfig, iterations_done: int = 0) -> Algorithm:
+    """PPO on RLlib's new API stack, with its stock environment runner.
+
+    Args:
+        config: the training.
+        iterations_done: of a training that is resumed. RLlib seeds the first reset only, and a checkpoint holds no
+            environments: another seed keeps a resumed training from seeing the first scenarios again.
+    """
+    seed = int(np.random.SeedSequence([config.seed, iterations_done]).generate_state(1)[0] >> 1)
+    runners = max(1, config.env_runners)
+    rllib = (
+        PPOConfig()
+        .environment(
+            ENVIRONMENT,
+            env_config=config.env_kwargs,
+            normalize_actions=False,
+            clip_actions=False,
+            disable_env_checking=True,
+        )
+        .env_runners(
+            num_env_runners=config.env_runners,
+            num_envs_per_env_runner=config.envs // runners,
+            gym_env_vectorize_mode="vector_entry_point",
+            # All episodes are equally long and start together: a fragment is one whole episode, nothing is cut.
+            rollout_fragment_length=2 * config.size,
+        )
+        .learners(num_learners=0, num_gpus_per_learner=1 if config.device == "cuda" else 0)
+        .rl_module(
+            rl_module_spec=RLModuleSpec(
+                module_class=TablePolicyModule,
+                model_config={"policy": config.policy.policy.model_dump(), "critic_width": config.critic_width},
+            )
+        )
+        .training(
+            train_batch_size_per_learner=config.batch,
+            minibatch_size=config.minibatch,
+            num_epochs=config.epochs,
+            lr=_falling(config, config.lr, config.lr_final, iterations_done),
+            gamma=1.0,
+            lambda_=config.gae_lambda,
+            clip_param=config.clip,
+            entropy_coeff=_falling(config, config.entropy, config.entropy_final, iterations_done),
+            vf_loss_coeff=config.value_coef,
+            # RLlib clips the squared error itself, which stops the critic where it errs most.
+            vf_clip_param=float("inf"),
+            grad_clip=config.grad_clip,
+            grad_clip_by="global_norm",
+            # The divergence is measured, not paid for.
+            use_kl_loss=True,
+            kl_coeff=0.0,
+        )
+        .reporting(metrics_num_episodes_for_smoothing=config.envs)
+        .debugging(seed=seed, log_level="ERROR")
+    )
+    return rllib.build_algo()
+
+
+def _falling(config: TablePpoConfig, first: float, last: float, iterations_done: int) -> list[list[float]]:
+    """An RLlib schedule, linear over the whole training. RLlib starts every schedule at its first value: when a
+    training is resumed, that is the value it was left at."""
+    total, done = config.iterations * config.batch, iterations_done * config.batch
+    now = first + (last - first) * done / total
+    return [[0, now], *([[done, now]] if done else []), [total, last]]
+
+
+def training_metrics(result: dict[str, Any]) -> dict[str, float]:
+    """What the lab reports of the result of one `Algorithm.train()`: plain names, floats."""
+    runners, learner = result["env_runners"], result["learners"][DEFAULT_MODULE_ID]
+    metrics = {name: float(learner[key]) for name, key in _LEARNER_METRICS.items()}
+    metrics["env_steps"] = float(runners["num_env_steps_sampled_lifetime"])
+    metrics["episode_return"] = float(runners["episode_return_mean"])
+    return metrics
+
+
+def policy_weights(algorithm: Algorithm) -> dict[str, Tensor]:
+    """A copy of the policy's weights, without the critic, on the CPU."""
+    module = algorithm.get_module(DEFAULT_MODULE_ID)
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in module.policy.state_dict().items()}

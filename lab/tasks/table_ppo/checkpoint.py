@@ -1,0 +1,103 @@
+"""Checkpoint directories of a PPO training: RLlib's own beside the artefact.
+
+algorithm/              RLlib's checkpoint: the latest weights, optimiser and counters
+model.safetensors, model.json   the best policy by validation so far (`lab.tables.learned`)
+untrained.safetensors   the same policy before the first iteration
+progress.json           how far the training is, and the SHA-256 of every file above
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from ray.rllib.algorithms.algorithm import Algorithm
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lab.config import Config
+from lab.errors import RequestError
+from lab.files import read_json, sha256, write_json
+from lab.tables import learned
+from lab.tasks.table_ppo.config import VALIDATION_SIZE, TablePpoConfig
+
+__all__ = ["Progress", "Weights", "load", "restore_algorithm", "save"]
+
+Weights = dict[str, Tensor]
+
+_ALGORITHM, _PROGRESS = "algorithm", "progress.json"
+
+
+class Progress(Config):
+    """How far a training is.
+
+    Attributes:
+        iteration: iterations done.
+        seconds: training time so far.
+        best_score: the lowest `validation/score` so far.
+        validation: the last validation's metrics.
+    """
+
+    iteration: int = 0
+    seconds: float = 0.0
+    best_score: float | None = None
+    validation: dict[str, float] = Field(default_factory=dict)
+
+
+def save(
+    directory: Path, algorithm: Algorithm, progress: Progress, config: TablePpoConfig, best: Weights, untrained: Weights
+) -> None:
+    """Writes a checkpoint into the empty directory `directory`."""
+    algorithm.save_to_path(str(directory / _ALGORITHM))
+    meta = {"experiment": "table_ppo", "size": VALIDATION_SIZE}
+    learned.save(directory, "sequential", config.policy.model_dump(), best, meta, untrained=untrained)
+    files = {str(path.relative_to(directory)): sha256(path) for path in sorted(directory.rglob("*")) if path.is_file()}
+    write_json(directory / _PROGRESS, {"format": 1, **progress.model_dump(), "files": files})
+
+
+def load(directory: Path) -> tuple[Progress, Weights, Weights]:
+    """Reads a checkpoint, save RLlib's part of it.
+
+    Every file is compared with its hash first, so that what RLlib unpickles later is what `save` wrote.
+
+    Returns:
+        The progress, the best weights and the untrained weights.
+
+    Raises:
+        RequestError: no checkpoint of this task, or one that is truncated or changed.
+    """
+    what = "checkpoint of table_ppo"
+    raw = read_json(directory / _PROGRESS, what)
+    try:
+        files = dict(raw.pop("files"))
+        if raw.pop("format") != 1:
+            raise ValueError("format")
+        progress = Progress.model_validate(raw)
+    except (AttributeError, KeyError, TypeError, ValueError, ValidationError):
+        raise RequestError(f"expected a {what} at {directory}, but {_PROGRESS} is of another kind") from None
+    found = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()} - {_PROGRESS}
+    for name in sorted(found ^ set(files)):
+        raise RequestError(
+            f"expected a whole {what} at {directory}, but {name} is {'new' if name in found else 'missing'}"
+        )
+    for name, digest in files.items():
+        if sha256(directory / name) != digest:
+            raise RequestError(f"expected a whole {what} at {directory}, but {name} is truncated or changed")
+    try:
+        return progress, load_file(directory / learned.MODEL), load_file(directory / learned.UNTRAINED)
+    except (OSError, SafetensorError) as error:
+        raise RequestError(f"expected a whole {what} at {directory}, but got: {error}") from None
+
+
+def restore_algorithm(directory: Path, algorithm: Algorithm) -> None:
+    """Puts the state of the checkpoint `directory`, which `load` has read, into a fresh `algorithm`.
+
+    Raises:
+        RequestError: the checkpoint is of another network.
+    """
+    try:
+        algorithm.restore_from_path(str(directory.absolute() / _ALGORITHM))
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise RequestError(f"expected a checkpoint of the same network at {directory}, but got: {reason}") from None

@@ -1,0 +1,111 @@
+"""The networks of sequential policies."""
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from lab.tables.policy_networks import ILLEGAL, Critic, PolicyOptions, make_policy, mask_scores
+
+SHAPES = {
+    "pointer": {"network": "pointer"},
+    "attention": {"network": "pointer", "attention": 2},
+    "mlp": {"network": "mlp"},
+}
+
+
+def options(**fields) -> PolicyOptions:
+    return PolicyOptions(**{"backend_features": 3, "global_features": 2, "width": 8, "slots": 5, **fields})
+
+
+@pytest.fixture()
+def observation():
+    generator = torch.Generator().manual_seed(0)
+    legal = torch.tensor([[1, 1, 0, 1, 0], [0, 1, 0, 0, 0], [1, 1, 1, 1, 1]], dtype=torch.bool)
+    backends = torch.rand(3, 5, 3, generator=generator)
+    return backends, torch.rand(3, 2, generator=generator), legal
+
+
+@pytest.mark.parametrize("shape", ["pointer", "attention"])
+def test_a_pointer_scores_a_backend_alike_in_whichever_slot_it_stands(shape, observation):
+    torch.manual_seed(1)
+    policy = make_policy(options(**SHAPES[shape]))
+    backends, global_features, legal = observation
+    scores, _ = policy(backends, global_features, legal)
+    order = torch.tensor([3, 0, 4, 2, 1])
+    permuted, _ = policy(backends[:, order], global_features, legal[:, order])
+    torch.testing.assert_close(permuted, scores[:, order])
+
+
+@pytest.mark.parametrize("shape", ["pointer", "attention"])
+def test_what_stands_in_a_slot_that_is_not_legal_changes_no_score(shape, observation):
+    torch.manual_seed(1)
+    policy = make_policy(options(**SHAPES[shape]))
+    backends, global_features, legal = observation
+    scores, summary = policy(backends, global_features, legal)
+    other, other_summary = policy(torch.where(legal[..., None], backends, 9.0), global_features, legal)
+    torch.testing.assert_close(other, scores)
+    torch.testing.assert_close(other_summary, summary)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_parameter_of_the_policy_learns_in_step_one(shape, observation):
+    torch.manual_seed(1)
+    policy = make_policy(options(**SHAPES[shape]))
+    backends, global_features, legal = observation
+    # Far apart, so that attention attends to something and ReLUs do not all agree.
+    scores, _ = policy(30 * (backends - 0.5), global_features, legal)
+    torch.log_softmax(mask_scores(scores, legal), dim=1)[[0, 2], [0, 4]].sum().backward()
+    for name, parameter in policy.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.norm() > 1e-6, name
+
+
+def test_the_critic_does_not_pull_at_the_policy(observation):
+    torch.manual_seed(1)
+    policy, critic = make_policy(options()), Critic(8, 2, 4, 6)
+    _, summary = policy(*observation)
+    critic(summary, observation[1], torch.rand(3, 4)).sum().backward()
+    assert all(parameter.grad is None for parameter in policy.parameters())
+    assert all(parameter.grad.norm() > 1e-6 for parameter in critic.parameters())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_row_without_a_legal_slot_is_finite(shape, observation):
+    policy = make_policy(options(**SHAPES[shape]))
+    backends, global_features, legal = observation
+    scores, summary = policy(backends, global_features, torch.zeros_like(legal))
+    assert scores.isfinite().all()
+    assert summary.isfinite().all()
+
+
+def test_an_mlp_takes_fewer_slots_than_it_was_built_for(observation):
+    policy = make_policy(options(network="mlp"))
+    backends, global_features, legal = observation
+    padded = torch.cat([backends[:, :2], torch.zeros(3, 3, 3)], dim=1)
+    torch.testing.assert_close(
+        policy(backends[:, :2], global_features, legal[:, :2])[0], policy(padded, global_features, legal)[0][:, :2]
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int8, torch.uint8, torch.int64, torch.float32, torch.float64])
+def test_masks_of_every_dtype_forbid_alike(dtype):
+    scores = torch.tensor([[1.0, 2.0, 3.0]])
+    masked = mask_scores(scores, torch.tensor([[1, 0, 1]]).to(dtype))
+    assert masked.tolist() == [[1.0, ILLEGAL, 3.0]]
+    assert masked.dtype == torch.float32
+
+
+def test_attention_whose_heads_do_not_divide_the_width_is_refused():
+    with pytest.raises(ValidationError, match="multiple of attention"):
+        options(attention=3)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_however_sharp_a_policy_is_no_legal_action_is_ruled_out(shape, observation):
+    """A probability of 0 where the last policy had another makes the divergence infinite, which fails a trial."""
+    policy = make_policy(options(**SHAPES[shape], sharpness=1000))
+    backends, global_features, legal = observation
+    logits = mask_scores(policy(100 * backends, global_features, legal)[0], legal)
+    probabilities = torch.softmax(logits, dim=1)
+    assert (probabilities[legal] > 0).all()
+    assert not probabilities[~legal].any()
