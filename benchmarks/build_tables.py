@@ -39,7 +39,8 @@ def hardware() -> str:
 
 def commit() -> str:
     """The last commit of what is measured, and whether it was changed since."""
-    measured = ["--", "../lab/tables", "build_tables.py"]
+    modules = ("balanced", "greedy", "hashing", "maglev", "modulo", "registry", "rendezvous", "ring")
+    measured = ["--", "build_tables.py", *(f"../lab/tables/{module}.py" for module in modules)]
     last, changed = (
         subprocess.run(["git", *verb, *measured], capture_output=True, text=True, cwd=HERE, check=False).stdout.strip()
         for verb in (["log", "-1", "--format=%h"], ["status", "--porcelain", "--untracked-files=no"])

@@ -1,4 +1,10 @@
-"""Lookup tables: the classical builders, the learned ones, and one way to call them all."""
+"""Lookup tables: the classical builders, the learned ones, and one way to call them all.
+
+Builders are stateless: a table depends on the set of backends that are present and on nothing else. Not here, because
+their tables depend on the history or the order of removals, are AnchorHash (Mendelson et al., 2020), MementoHash
+(Coluzzi et al., 2023) and Jump (Lamping and Veach, 2014) with its family. `stateful` has the one stateful table that
+serves as a yardstick.
+"""
 
 from lab.tables import balanced, maglev, modulo, rendezvous, ring, stateful
 from lab.tables.greedy import assign_batch
