@@ -174,7 +174,9 @@ def _model(directory: Path, weights: str, description: Mapping[str, Any]) -> Tab
         model.load_state_dict(tensors)
     except RuntimeError as error:
         kind = description["architecture"]
-        raise RequestError(f"expected at {path} the tensors of a {kind} network, but got: {_one_line(error)}") from None
+        raise RequestError(
+            f"expected at {path} the tensors of this {kind} network, but got: {_one_line(error)}"
+        ) from None
     for key, value in tensors.items():
         if not torch.isfinite(value).all():
             raise RequestError(f"expected finite tensors at {path}, but {key} is not")

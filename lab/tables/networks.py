@@ -197,7 +197,7 @@ class EquivariantScorer(Scorer):
             # One turn of the ring is one period, so the angles are few: look them up.
             angles = 2 * math.pi / size * (np.arange(size)[:, None] * turns % size)
             waves = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
-            parts.append(waves[offsets].reshape(rows, size, slots, -1))
+            parts.append(waves[offsets].reshape(rows, size, slots, 2 * HASHES * len(turns)))
         if self.options.strata:
             draws = [_normal_quantiles(np.roll(hashes, -k, axis=-1), size) for k in range(self.options.strata)]
             parts.append(np.stack(draws, axis=-1))

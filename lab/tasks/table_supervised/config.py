@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from envs.scenarios import ScenarioConfig
 from lab.config import Config
@@ -68,7 +68,10 @@ class TableSupervisedConfig(Config):
     @model_validator(mode="after")
     def _consistent(self) -> TableSupervisedConfig:
         scenarios = self.scenarios()  # refuses a rule that no scenario satisfies
-        self.options()
+        try:
+            self.options()
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
         if not self.weight_validity + self.weight_evenness + self.weight_stability + self.weight_confidence:
             raise ValueError("at least one weight of a loss must be above 0")
         if max(scenarios.max_backends, 1) > self.size:
