@@ -32,6 +32,7 @@ class Trial:
         times: iteration -> when it was recorded, in seconds since the epoch.
         checkpoint: where its last whole checkpoint lies (a path, or a URI of the storage), if there is one.
         checkpoint_iteration: the iteration of that checkpoint, 0 without one.
+        arrived: the last boundary of a population at which it waited for the others, 0 before the first.
     """
 
     index: int
@@ -42,6 +43,7 @@ class Trial:
     times: dict[int, float] = field(default_factory=dict)
     checkpoint: str | None = None
     checkpoint_iteration: int = 0
+    arrived: int = 0
 
     @property
     def ended(self) -> bool:
@@ -99,6 +101,10 @@ class Journal:
     def add_checkpoint(self, index: int, iteration: int, path: str) -> None:
         """Records that a whole checkpoint of trial `index` lies at `path` (a path, or a URI of the storage)."""
         self._record({"event": "checkpoint", "trial": index, "iteration": iteration, "path": path})
+
+    def add_arrival(self, index: int, iteration: int) -> None:
+        """Records that trial `index` of a population waits at `iteration`, with its result and checkpoint recorded."""
+        self._record({"event": "arrival", "trial": index, "iteration": iteration})
 
     def add_generation(self, iteration: int, changes: Mapping[int, Mapping[str, Any]]) -> None:
         """Records that a population was renewed at `iteration`: one line, so that it holds for all trials or for none.
@@ -165,6 +171,8 @@ class Journal:
                 self.history.append((index, iteration))
         elif kind == "checkpoint":
             trial.checkpoint, trial.checkpoint_iteration = event["path"], int(event["iteration"])
+        elif kind == "arrival":
+            trial.arrived = int(event["iteration"])
         elif kind == "end":
             trial.status, trial.reason = event["status"], event["reason"]
         else:

@@ -137,20 +137,20 @@ def sweep(
 
 def _tune(experiment: Experiment, base: Any, run: Run, tracking: Tracking, storage: Storage, halt: Halt) -> None:
     plan = run.manifest.plan
-    iterations = iterations_of(base)
-    recorder = Recorder(run, tracking, storage, halt, scheduler=plan.scheduler, iterations=iterations)
     scheduler, overdue = None, {}
     if plan.scheduler == "asha":
-        scheduler = JournalASHA(metric=experiment.metric, mode=experiment.mode, iterations=iterations)
+        scheduler = JournalASHA(metric=experiment.metric, mode=experiment.mode, iterations=iterations_of(base))
         overdue = scheduler.replay(run)
-    recorder.settle(overdue)
+    recorder = Recorder(run, tracking, storage, halt, scheduler=plan.scheduler, overdue=overdue)
+    searcher = JournalSearcher(experiment, base, run, tracking, storage, halt, overdue=overdue)
+    recorder.settle(searcher.boundary())
     if len(run.trials) == plan.samples and all(trial.ended for trial in run.trials.values()):
         return
     attempt = f"tune-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
     tuner = tune.Tuner(
         make_trainable(experiment, storage),
         tune_config=tune.TuneConfig(
-            search_alg=JournalSearcher(experiment, base, run, tracking, storage, halt),
+            search_alg=searcher,
             scheduler=scheduler,
             num_samples=-1,
             # A new process for each trial costs seconds; one that had a GPU is not trusted to have let go of it.

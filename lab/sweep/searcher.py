@@ -34,14 +34,24 @@ class JournalSearcher(DriverOnly, Searcher):
         tracking: is told of new trials.
         storage: of the checkpoints.
         halt: ends the sweep early.
+        overdue: trial -> iteration at which the scheduler had stopped it when the last driver was killed; it is trained
+            as far as that once more if it has no checkpoint of it.
     """
 
     def __init__(
-        self, experiment: Experiment, base: Config, run: Run, tracking: Tracking, storage: Storage, halt: Halt
+        self,
+        experiment: Experiment,
+        base: Config,
+        run: Run,
+        tracking: Tracking,
+        storage: Storage,
+        halt: Halt,
+        *,
+        overdue: dict[int, int],
     ) -> None:
         super().__init__()
         self._experiment, self._base, self._run, self._tracking = experiment, base, run, tracking
-        self._storage, self._halt = storage, halt
+        self._storage, self._halt, self._overdue = storage, halt, overdue
         self._plan = run.manifest.plan
         self._values = planned_values(experiment, self._plan)
         self._iterations = iterations_of(base)
@@ -59,7 +69,7 @@ class JournalSearcher(DriverOnly, Searcher):
                     "index": trial.index,
                     "config": trial.config,
                     "resume": trial.checkpoint if self._storage.checkpoint(trial.checkpoint) is not None else None,
-                    "until": self._boundary(),
+                    "until": self._overdue.get(trial.index, self.boundary()),
                 }
             if self._live:
                 return None
@@ -70,9 +80,9 @@ class JournalSearcher(DriverOnly, Searcher):
 
     def _next(self) -> Trial | None:
         while True:
-            boundary, busy = self._boundary(), set(self._live.values())
+            boundary, busy = self.boundary(), set(self._live.values())
             for _, trial in sorted(self._run.trials.items()):
-                waits = boundary is not None and trial.iteration >= boundary
+                waits = boundary is not None and trial.arrived >= boundary
                 if not trial.ended and trial.index not in busy and not waits:
                     return trial
             if len(self._run.trials) < self._plan.samples:
@@ -107,7 +117,8 @@ class JournalSearcher(DriverOnly, Searcher):
             index=index,
         )
 
-    def _boundary(self) -> int | None:
+    def boundary(self) -> int | None:
+        """The iteration at which the trials of a population wait next; None where there is none."""
         if self._plan.scheduler != "pbt":
             return None
         return boundary_after(self._run.generation, self._iterations)
