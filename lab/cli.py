@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from lab.console import Name, Verbs, emit, figure, print_table, run_cli
-from lab.errors import RequestError, WorkError
+from lab.console import Name, Verbs, emit, figure, print_table, progress, run_cli
+from lab.errors import WorkError
 
 # Ray, torch and MLflow are imported by the verbs that need them: `lab --help` answers at once.
 
@@ -141,7 +141,16 @@ def compare(
     as_json: bool,
 ) -> None:
     """Compare classical builders and trained RUNs (default: the newest of each experiment)."""
-    raise RequestError("TO BE WIRED")
+    from lab.compare import compare as run_compare
+
+    with progress("comparing") as update:
+        comparison = run_compare(runs, suites, out, builders=builders, count=count, force=force, progress=update)
+    if as_json:
+        emit(comparison.content)
+        return
+    for analysis in comparison.analyses:
+        print_table(analysis.suite.title, *comparison.table(analysis))
+    click.echo(str(comparison.html))
 
 
 @cli.command(epilog="Example: lab watch --tensorboard-port 6007")
@@ -339,7 +348,3 @@ def _report_run(run: Any, as_json: bool) -> None:
         ]
         print_table(run.name, ["trial", "status", "iterations", f"best {run.manifest.metric}", "reason"], rows)
         click.echo(str(run.folder))
-    if run.manifest.status == "interrupted":
-        raise WorkError(f"interrupted; to finish it: lab resume {run.name}")
-    if run.manifest.status == "failed":
-        raise WorkError(f"every trial of {run.name} failed")

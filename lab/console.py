@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from lab.errors import RequestError, WorkError, unknown_name
 
-__all__ = ["Name", "Verbs", "emit", "figure", "print_table", "run_cli"]
+__all__ = ["Name", "Verbs", "emit", "figure", "print_table", "progress", "run_cli"]
 
 
 class Name(click.ParamType):
@@ -81,6 +84,35 @@ def _fail(error: Exception) -> NoReturn:
         line, status = f"{type(error).__name__}: {error} (--debug shows where)", 1
     click.echo("lab: " + " ".join(line.split()), err=True)
     sys.exit(status)
+
+
+@contextmanager
+def progress(description: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on standard error, or a line every ten seconds where that is not a terminal.
+
+    Yields:
+        `update(done, total, what)`.
+    """
+    if not sys.stderr.isatty():
+        said = time.monotonic()
+
+        def say(done: int, total: int, what: str) -> None:
+            nonlocal said
+            if time.monotonic() - said >= 10.0:
+                said = time.monotonic()
+                click.echo(f"{description}: {done / max(total, 1):.0%}, {what}", err=True)
+
+        yield say
+        return
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[what]}"),
+    )
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=None, what="")
+        yield lambda done, total, what: bar.update(task, completed=done, total=total, what=what)
 
 
 def emit(value: Any) -> None:

@@ -1,0 +1,53 @@
+"""The main job, small: two sweeps, the classical builders, one comparison. Six minutes on two cores."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from lab.compare import Comparison, compare
+from lab.console import emit, print_table, progress
+from lab.errors import WorkError
+from lab.work import start_sweep
+
+__all__ = ["demo"]
+
+_SWEEPS = (("table_ppo", 4), ("table_supervised", 8))
+_PAIRS = 400
+"""Of each suite and number of backends: the intervals of a demo may be wider than those of a published figure."""
+
+
+def demo(out: Path | None, *, as_json: bool) -> Comparison:
+    """Sweeps RLlib PPO and the supervised table, compares the best of each with all classical builders, and prints
+    what came out.
+
+    Args:
+        out: folder of the report; by default one inside the PPO run's.
+        as_json: print the report's content as JSON instead of tables.
+
+    Raises:
+        WorkError: a best network does not beat itself before training, by a paired 95 % interval.
+    """
+    begun = time.monotonic()
+    runs = []
+    for number, (name, samples) in enumerate(_SWEEPS, start=1):
+        click.echo(f"{number} of 3: a sweep of {samples} trials of {name}", err=True)
+        runs.append(start_sweep(name, "quick", (), samples=samples, search="random", scheduler="none"))
+    click.echo("3 of 3: the best of each, the same before training, and the classical builders", err=True)
+    out = out or runs[0].folder / "report"
+    with progress("comparing") as update:
+        comparison = compare([run.name for run in runs], out=out, count=_PAIRS, progress=update)
+    if as_json:
+        emit(comparison.content)
+    else:
+        for analysis in comparison.analyses:
+            print_table(analysis.suite.title, *comparison.table(analysis))
+        for difference in comparison.against_untrained:
+            click.echo(f"{difference.method}, trained against untrained, {difference.headline}: {difference.interval}")
+        click.echo(f"{time.monotonic() - begun:.0f} s; open {comparison.html}")
+    losers = sorted({d.method for d in comparison.against_untrained if d.verdict != "better"})
+    if losers:
+        raise WorkError(f"expected training to beat the untrained network (paired 95 % interval), but not so: {losers}")
+    return comparison

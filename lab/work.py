@@ -1,0 +1,112 @@
+"""From what a person typed to a run, with every tracker on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import experiments  # noqa: F401  (importing the package registers them)
+from lab.config import parse_assignments
+from lab.errors import RequestError, WorkError
+from lab.experiment import get
+from lab.paths import find_run
+from lab.runs import Run, RunStatus, Trial
+from lab.sweep import run_sweep, sweep
+from lab.tracking import Tracker, standard_trackers
+from lab.training import run_training, train
+
+__all__ = ["InterruptedRunError", "resume", "start_sweep", "start_train"]
+
+
+class InterruptedRunError(WorkError):
+    """Raised when Ctrl-C or SIGTERM ended a run; the message says how to finish it."""
+
+
+class _Started:
+    """A tracker that remembers the run, for what is said when it is interrupted."""
+
+    name = "the run's name"
+    run: Run | None = None
+
+    def start(self, run: Run) -> None:
+        self.run = run
+
+    def trial_start(self, trial: Trial) -> None: ...
+
+    def result(self, trial: Trial, iteration: int) -> None: ...
+
+    def trial_end(self, trial: Trial) -> None: ...
+
+    def end(self, status: RunStatus) -> None: ...
+
+
+def start_train(name: str, preset: str, assignments: Sequence[str], *, seed: int, seeds: int) -> Run:
+    """Trains the experiment `name` in this process, once for each of `seeds` seeds from `seed` on.
+
+    Args:
+        name: of an experiment.
+        preset: of the experiment.
+        assignments: `key=value` texts that replace the preset's fields.
+        seed: the first one.
+        seeds: how many, at least 1.
+
+    Raises:
+        RequestError: something asked for is wrong; nothing was written.
+        WorkError: every trial failed, or the run was interrupted (`InterruptedRunError`).
+    """
+    experiment = get(name)
+    overrides = parse_assignments(assignments)
+    if "seed" in overrides:
+        raise RequestError(f"expected the seed as --seed {overrides['seed']}, but got seed={overrides['seed']}")
+    return _watched(
+        lambda trackers: run_training(
+            experiment, preset=preset, overrides=overrides, seed=seed, seeds=seeds, trackers=trackers
+        )
+    )
+
+
+def start_sweep(name: str, preset: str, assignments: Sequence[str], **options: Any) -> Run:
+    """Sweeps the experiment `name`.
+
+    Args:
+        name: of an experiment.
+        preset: of the experiment; the search space is laid over it.
+        assignments: `key=value` texts; a field that is given is not searched.
+        **options: of `lab.sweep.make_plan`.
+
+    Raises:
+        RequestError: something asked for is wrong; nothing was written.
+        WorkError: every trial failed, or the run was interrupted (`InterruptedRunError`).
+    """
+    experiment = get(name)
+    overrides = parse_assignments(assignments)
+    return _watched(
+        lambda trackers: run_sweep(experiment, preset=preset, overrides=overrides, trackers=trackers, **options)
+    )
+
+
+def resume(name: str) -> Run:
+    """Finishes the run called `name` (see `lab.paths.find_run`); one that has ended is left alone.
+
+    Raises:
+        RequestError: no such run, a damaged manifest or journal, or another process works on it.
+        WorkError: every trial failed, or the run was interrupted again (`InterruptedRunError`).
+    """
+    run = Run(find_run(name))
+    experiment = get(run.manifest.experiment)
+
+    def finish(trackers: list[Tracker]) -> Run:
+        (train if run.manifest.kind == "train" else sweep)(experiment, run, trackers)
+        return run
+
+    return _watched(finish)
+
+
+def _watched(work: Callable[[list[Tracker]], Run]) -> Run:
+    started = _Started()
+    try:
+        return work([started, *standard_trackers()])
+    except KeyboardInterrupt:
+        if started.run is None:
+            raise
+        raise InterruptedRunError(f"interrupted; to finish it: lab resume {started.run.name}") from None
