@@ -17,7 +17,6 @@ import torch
 from lab.compare import words
 from lab.compare.analysis import Analysis, Difference, Row
 from lab.compare.curves import Curve
-from lab.compare.evaluate import SCORES
 from lab.compare.figures import Figure
 from lab.compare.methods import Method
 from lab.compare.statistics import REPLICATES
@@ -56,7 +55,7 @@ def document(
     """
     return {
         "format": 1,
-        "title": words.pareto_title(analyses[0]),
+        "lead": words.lead(analyses[0]),
         **provenance,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads",
         "replicates": REPLICATES,
@@ -115,7 +114,7 @@ def _suite(analysis: Analysis) -> dict[str, Any]:
         "best_exact_classical": analysis.best_exact,
         "best_classical": analysis.best_classical,
         "parts": [{"heading": heading, "rows": [_row(row) for row in rows]} for heading, rows in analysis.ordered()],
-        "differences": [_difference(difference) for difference in analysis.differences],
+        "differences": [_difference(index, each) for index, each in enumerate(analysis.differences)],
     }
 
 
@@ -136,8 +135,9 @@ def _row(row: Row) -> dict[str, Any]:
     }
 
 
-def _difference(difference: Difference) -> dict[str, Any]:
+def _difference(index: int, difference: Difference) -> dict[str, Any]:
     return {
+        "index": index,
         **{
             name: getattr(difference, name)
             for name in ("method", "baseline", "against", "headline", "verdict", "seeds")
@@ -180,8 +180,16 @@ def render(content: dict[str, Any], figures: list[Figure]) -> str:
     environment.globals["at"] = lambda path: lookup(content, path)
     environment.globals["shown"] = lambda value, form: FORMATS[form](value)
     images = {f.name: {"wide": _data_uri(f.wide), "narrow": _data_uri(f.narrow)} for f in figures}
+    paths = {
+        (s, row["method"]): f"/suites/{s}/parts/{p}/rows/{r}"
+        for s, each in enumerate(content["suites"])
+        for p, part in enumerate(each["parts"])
+        for r, row in enumerate(part["rows"])
+    }
     template = environment.get_template("report.html.j2")
-    return template.render(report=content, images=images, kinds=words.KINDS, axes=words.AXES, scores=SCORES)
+    page = template.render(report=content, images=images, axes=words.AXES, paths=paths)
+    # A number and its sign belong on one line.
+    return page.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _data_uri(png: bytes) -> str:

@@ -21,8 +21,8 @@ _CHURN = {47: (3, 5, 7, 10, 16, 27), 307: (3, 5, 7, 10, 16, 27, 50)}
 SUITES = MappingProxyType(
     {
         "scenarios-47": "fleets of 1 to 47 backends; up to 10 join or leave at once",
-        "churn-47": "one random backend of n leaves, 47 entries",
-        "churn-307": "one random backend of n leaves, 307 entries",
+        "churn-47": "one random backend of n leaves",
+        "churn-307": "one random backend of n leaves a larger table",
     }
 )
 """Name -> what is asked of a table, in words."""

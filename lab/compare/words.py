@@ -100,6 +100,30 @@ def summary(analyses: list[Analysis]) -> list[tuple[str, list[str]]]:
     return sections
 
 
+def lead(analysis: Analysis) -> list[str]:
+    """The result in a few sentences: the table to beat, and who beats it."""
+    if analysis.best_exact is None:
+        return [pareto_title(analysis) + "."]
+    unit, best = _unit(analysis), analysis.row(analysis.best_exact)
+    score = headline(analysis, best.scores[analysis.headline])
+    sentences = [f"The table to beat on {analysis.suite.title} is {analysis.best_exact}: exactly even, {unit} {score}."]
+    for row in sorted(learned(analysis), key=lambda row: row.scores[analysis.headline].value or 0.0):
+        found = (find(analysis, row.method.label, a) for a in ("best exactly even classical", "Maglev"))
+        parts = [_beats_or_loses(difference) for difference in found if difference]
+        if parts:
+            uneven = "" if row.exact else ", not exactly even,"
+            sentences.append(f"{row.method.label} ({seeds(row)}){uneven} {names(parts)}.")
+    return sentences
+
+
+def _beats_or_loses(difference: Difference) -> str:
+    if difference.verdict == "no difference shown":
+        return f"is not shown to differ from {difference.baseline}"
+    value = abs(difference.interval.value or 0.0)
+    by = f"{value:.2f}" if difference.headline == "churn_ratio" else f"{100 * value:.1f} points"
+    return f"{'beats' if difference.verdict == 'better' else 'loses to'} {difference.baseline} by {by}"
+
+
 def learned(analysis: Analysis) -> list[Row]:
     """The trained rows of a suite."""
     return [row for row in analysis.rows if row.method.kind != "classical" and row.method.trained]
@@ -190,7 +214,7 @@ def _cost(analysis: Analysis, row: Row) -> str | None:
         steps = count(sum(training.steps) / len(training.steps))
         text += f" ({steps} {AXES.get(training.steps_name, training.steps_name)})"
     if training.searched:
-        text += f", and {duration(training.searched_seconds)} over the {training.searched} trials of the search"
+        text += f", and {duration(training.searched_seconds)} over all trials of the search ({training.searched})"
     times = row.single_seconds / analysis.row("maglev").single_seconds
     return text + f". Building one table takes {duration(row.single_seconds)}: {times:.2g} times as long as Maglev."
 

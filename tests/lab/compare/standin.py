@@ -52,7 +52,7 @@ def nothing(config: Any, report: Any, *, resume: Path | None = None) -> Any:
 
 
 def make_run(
-    experiment: str = "table-supervised",
+    experiment: str = "table_supervised",
     noises: Sequence[float] = (0.1, 0.15, 0.2),
     *,
     kind: Any = "train",
