@@ -144,8 +144,8 @@ def _from_highest(scores: NDArray[Any]) -> NDArray[np.int64]:
 class _Walk:
     """A walk over pairs: the table so far and what each backend may still take.
 
-    Whether a pair is given depends on all before it, so the walk itself is Python over lists: 30 ns a pair, where a
-    vectorised step over a batch of tables costs more per pair as soon as their numbers of backends differ.
+    Whether a pair is given depends on all before it, so the walk itself is Python over lists, at about 40 ns a pair. A
+    step of NumPy over the tables of a batch costs as much per pair at 2,000 tables, and more the fewer there are.
     """
 
     def __init__(self, size: int, rooms: NDArray[np.int64], pool: int) -> None:
