@@ -23,7 +23,15 @@ from lab.errors import RequestError, unknown_name
 from lab.files import read_json, write_text
 from lab.tables import registry
 
-__all__ = ["Backends", "TableDocument", "build_table", "read_backends", "read_table", "refuse_to_replace", "write_table"]
+__all__ = [
+    "Backends",
+    "TableDocument",
+    "build_table",
+    "read_backends",
+    "read_table",
+    "refuse_to_replace",
+    "write_table",
+]
 
 FORMAT = 1
 _FIELDS = ("format", "algorithm", "version", "size", "backends", "weights", "entries", "digest")
