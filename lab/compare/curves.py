@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.compare.methods import Method, Training
+from lab.compare.methods import Kind, Method, Training
 from lab.compare.statistics import Interval, generator, stratified_interval
 from lab.runs import Run
 
@@ -27,6 +27,7 @@ class Curve:
 
     Attributes:
         method: its label.
+        kind: `supervised` or `ppo`.
         axis: `seconds` of training, or what its steps are called (`env_steps`).
         lines: for each seed the points (x, churn ratio), as recorded.
         band_x: where the average is taken, (K,); empty with one seed.
@@ -34,6 +35,7 @@ class Curve:
     """
 
     method: str
+    kind: Kind
     axis: str
     lines: tuple[tuple[Floats, Floats], ...]
     band_x: Floats
@@ -51,7 +53,7 @@ def curves(methods: list[Method]) -> list[Curve]:
         for axis in axes:
             lines = _lines(training, axis)
             if lines:
-                found.append(_curve(method.label, axis, lines))
+                found.append(_curve(method, axis, lines))
     return found
 
 
@@ -70,11 +72,11 @@ def _lines(training: Training, axis: str) -> list[tuple[Floats, Floats]]:
     return lines
 
 
-def _curve(label: str, axis: str, lines: list[tuple[Floats, Floats]]) -> Curve:
+def _curve(method: Method, axis: str, lines: list[tuple[Floats, Floats]]) -> Curve:
     start, stop = max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines)
     if len(lines) < 2 or stop <= start:
-        return Curve(label, axis, tuple(lines), np.empty(0), ())
+        return Curve(method.label, method.kind, axis, tuple(lines), np.empty(0), ())
     grid = np.linspace(start, stop, _POINTS)
     seeds = np.stack([np.interp(grid, x, y) for x, y in lines])
-    intervals, _ = stratified_interval(seeds[:, None, :], generator("curve", label, axis), 1000)
-    return Curve(label, axis, tuple(lines), grid, tuple(intervals))
+    intervals, _ = stratified_interval(seeds[:, None, :], generator("curve", method.label, axis), 1000)
+    return Curve(method.label, method.kind, axis, tuple(lines), grid, tuple(intervals))

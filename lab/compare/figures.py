@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from lab.compare import words
+from lab.compare import titles, words
 from lab.compare.analysis import Analysis, Row
 from lab.compare.curves import Curve
 from lab.compare.drawing import COLORS, GREEN, INK, LINES, MARKERS, Figure, Format, color_of, make
@@ -39,9 +39,9 @@ def _by_n(analysis: Analysis) -> Figure:
     )
     return make(
         f"excess-by-n-{analysis.suite.name}",
-        words.by_n_title(analysis),
+        titles.by_n_title(analysis),
         caption,
-        f"Excess share of entries by number of backends on {analysis.suite.title}: " + words.series(chosen),
+        f"Excess share of entries by number of backends on {analysis.suite.title}: " + titles.series(chosen),
         lambda axes, form: _paint_by_n(axes, analysis, chosen, form),
     )
 
@@ -103,9 +103,9 @@ def _learning(curves: list[Curve], axis: str, levels: Analysis | None) -> Figure
         )
     return make(
         "learning-curves" if axis == "seconds" else f"learning-curves-{axis.replace('_', '-')}",
-        words.learning_title(curves, axis, levels),
+        titles.learning_title(curves, axis, levels),
         caption,
-        f"Learning curves against {unit}: " + words.curve_ends(curves),
+        f"Learning curves against {unit}: " + titles.curve_ends(curves),
         lambda axes, form: _paint_learning(axes, curves, axis, levels, form),
     )
 
@@ -114,9 +114,8 @@ def _paint_learning(axes: Axes, curves: list[Curve], axis: str, levels: Analysis
     unit, divisor = ("minutes of training", 60.0) if axis == "seconds" else (words.AXES.get(axis, axis), 1.0)
     used: dict[str, int] = {}
     for curve in curves:
-        kind = "ppo" if "ppo" in curve.method else "supervised"
-        color, style = COLORS[kind], LINES[used.setdefault(kind, 0) % len(LINES)]
-        used[kind] += 1
+        color, style = COLORS[curve.kind], LINES[used.setdefault(curve.kind, 0) % len(LINES)]
+        used[curve.kind] += 1
         alone = not curve.band
         for x, y in curve.lines:
             axes.plot(x / divisor, y, style, color=color, lw=1.6 if alone else 0.7, alpha=1 if alone else 0.35)

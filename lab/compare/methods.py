@@ -13,7 +13,7 @@ from lab.paths import find_run, list_runs
 from lab.runs import Run, Trial
 from lab.tables.registry import Builder, get, spectrum
 
-__all__ = ["Method", "Training", "methods"]
+__all__ = ["Kind", "Method", "Training", "methods"]
 
 Kind = Literal["classical", "supervised", "ppo"]
 BASELINE = "maglev"

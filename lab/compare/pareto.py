@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from lab.compare import words
+from lab.compare import titles, words
 from lab.compare.analysis import Analysis, Row
 from lab.compare.drawing import COLORS, GREEN, GREY, MARKERS, Figure, Format, color_of, make
 from lab.compare.labels import Label, place
@@ -26,9 +26,9 @@ def pareto(analysis: Analysis) -> Figure:
     )
     return make(
         f"pareto-{analysis.suite.name}",
-        words.pareto_title(analysis),
+        titles.pareto_title(analysis),
         caption,
-        f"Pareto plot on {label}, uneven share against excess share of entries: " + words.points(rows),
+        f"Pareto plot on {label}, uneven share against excess share of entries: " + titles.points(rows),
         lambda axes, form: _paint_pareto(axes, analysis, form),
     )
 

@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from lab.compare.analysis import Analysis, Difference, Row
-from lab.compare.curves import Curve
 from lab.compare.statistics import Interval, verdict
 
-__all__ = ["AXES", "KINDS"]
+__all__ = [
+    "AXES",
+    "KINDS",
+    "advice",
+    "against_best",
+    "at_groups",
+    "beats",
+    "by_how_much",
+    "count",
+    "duration",
+    "find",
+    "lead",
+    "learned",
+    "names",
+    "percent",
+    "percent_interval",
+    "ratio_interval",
+    "seeds",
+    "sides",
+    "summary",
+]
 
 KINDS = {"classical": "classical", "supervised": "supervised", "ppo": "reinforcement learning (PPO)"}
 AXES = {"seconds": "training time", "env_steps": "environment steps", "pairs": "training pairs"}
@@ -103,7 +122,7 @@ def summary(analyses: list[Analysis]) -> list[tuple[str, list[str]]]:
 def lead(analysis: Analysis) -> list[str]:
     """The result in a few sentences: the table to beat, and who beats it."""
     if analysis.best_exact is None:
-        return [pareto_title(analysis) + "."]
+        return [f"On {analysis.suite.title} every table trades evenness for stability."]
     unit, best = _unit(analysis), analysis.row(analysis.best_exact)
     score = headline(analysis, best.scores[analysis.headline])
     sentences = [f"The table to beat on {analysis.suite.title} is {analysis.best_exact}: exactly even, {unit} {score}."]
@@ -132,6 +151,11 @@ def learned(analysis: Analysis) -> list[Row]:
 def find(analysis: Analysis, method: str, against: str) -> Difference | None:
     """The difference between a method and the baseline that plays the part `against`."""
     return next((d for d in analysis.differences if (d.method, d.against) == (method, against)), None)
+
+
+def against_best(analysis: Analysis, label: str) -> Difference | None:
+    """Against the best exactly even classical table, which may be Maglev."""
+    return find(analysis, label, "best exactly even classical") or find(analysis, label, "Maglev")
 
 
 def _winner(analysis: Analysis) -> str:
@@ -179,7 +203,7 @@ def _capital(text: str) -> str:
 
 def _fleets(analysis: Analysis, label: str) -> str | None:
     """Where a trained table wins and loses, by n."""
-    difference = find(analysis, label, "best exactly even classical") or find(analysis, label, "Maglev")
+    difference = against_best(analysis, label)
     if difference is None or not analysis.suite.by_n:
         return None
     return f"By fleet size on {analysis.suite.title}, against {difference.baseline}: {_sides(difference)}."
@@ -187,12 +211,13 @@ def _fleets(analysis: Analysis, label: str) -> str | None:
 
 def _sides(difference: Difference) -> str:
     by_word = sides(difference)
-    parts = [f"{word} at {_at(groups, difference)}" for word, groups in by_word.items() if groups]
+    parts = [f"{word} at {at_groups(groups, difference)}" for word, groups in by_word.items() if groups]
     missing = [word for word in ("better", "worse") if not by_word[word]]
     return "; ".join(parts) + (f" ({' and '.join(missing)} nowhere)" if missing else "")
 
 
-def _at(groups: list[str], difference: Difference) -> str:
+def at_groups(groups: list[str], difference: Difference) -> str:
+    """`n = 3 and 5`, or `every n`."""
     return "every n" if len(groups) == len(difference.by_group) else f"n = {names(groups)}"
 
 
@@ -233,7 +258,7 @@ def advice(analyses: list[Analysis]) -> list[tuple[str, str]]:
         choices.append((case, f"{row.method.label}: {name} {value}{why}"))
 
     if analysis.best_exact:
-        winners = [r for r in learned(analysis) if r.exact and r.method.seeds > 1 and _beats(analysis, r)]
+        winners = [r for r in learned(analysis) if r.exact and r.method.seeds > 1 and beats(analysis, r)]
         if winners:
             row = min(winners, key=lambda r: r.scores[analysis.headline].value or 0.0)
             say("Exact evenness, fewest moves", row, f", shown better than {analysis.best_exact} over {seeds(row)}.")
@@ -256,85 +281,7 @@ def advice(analyses: list[Analysis]) -> list[tuple[str, str]]:
     return choices
 
 
-def _beats(analysis: Analysis, row: Row) -> bool:
-    against = "Maglev" if analysis.best_exact == "maglev" else "best exactly even classical"
-    difference = find(analysis, row.method.label, against)
+def beats(analysis: Analysis, row: Row) -> bool:
+    """Whether a row is shown better than the best exactly even classical table."""
+    difference = against_best(analysis, row.method.label)
     return difference is not None and difference.verdict == "better"
-
-
-# ---- titles and texts of figures
-
-
-def pareto_title(analysis: Analysis) -> str:
-    """Who moves least among the exactly even, and whether that is shown."""
-    exact = [r for r in analysis.rows if r.exact and r.ranked]
-    if not exact:
-        return f"On {analysis.suite.title} every table trades evenness for stability"
-    lead = min(exact, key=lambda r: r.scores["excess"].value or 0.0)
-    moved = percent(lead.scores["excess"].value)
-    if lead.method.kind == "classical":
-        return (
-            f"{lead.method.label} moves least of the exactly even tables: {moved} needlessly ({analysis.suite.title})"
-        )
-    note = " (one seed: not a result)" if lead.method.seeds == 1 else ""
-    if _beats(analysis, lead):
-        best = analysis.best_exact
-        old = percent(analysis.row(best).scores["excess"].value) if best else ""
-        both = f"{lead.method.label} moves {moved} needlessly, {best} {old}"
-        return f"{both}, both exactly even ({analysis.suite.title}){note}"
-    return f"No exactly even table is shown to move less than {analysis.best_exact} ({analysis.suite.title})"
-
-
-def by_n_title(analysis: Analysis) -> str:
-    """Where the best trained table wins and loses; without one, where Maglev moves most."""
-    for row in sorted(learned(analysis), key=lambda row: row.scores["excess"].value or 0.0):
-        difference = find(analysis, row.method.label, "best exactly even classical")
-        if difference:
-            by_word = sides(difference)
-            parts = [f"{word} at {_at(by_word[word], difference)}" for word in ("better", "worse") if by_word[word]]
-            text = " and ".join(parts) or "no difference shown at any n"
-            return f"{row.method.label} against {difference.baseline}: {text} ({analysis.suite.title})"
-    maglev = analysis.row("maglev").by_group
-    worst = max(maglev, key=lambda group: maglev[group]["excess"].value or 0.0)
-    moved = percent(maglev[worst]["excess"].value)
-    return f"Maglev moves most at n = {worst}: {moved} needlessly ({analysis.suite.title})"
-
-
-def learning_title(curves: list[Curve], axis: str, levels: Analysis | None) -> str:
-    """When training passes Maglev."""
-    parts = []
-    target = (levels.row("maglev").scores["churn_ratio"].value or 0.0) if levels else None
-    for curve in curves:
-        x, y = (curve.band_x, [i.value or 0.0 for i in curve.band]) if curve.band else curve.lines[0]
-        if target is None:
-            parts.append(f"{curve.method} ends at {y[-1]:.2f}")
-            continue
-        passed = next((at for at, value in zip(x, y, strict=True) if value < target), None)
-        if passed is None:
-            parts.append(f"{curve.method} does not")
-        else:
-            parts.append(f"{curve.method} after {duration(passed) if axis == 'seconds' else count(passed) + ' steps'}")
-    return ("Passing Maglev in validation: " if target is not None else "Validation churn ratio: ") + "; ".join(parts)
-
-
-def curve_ends(curves: list[Curve]) -> str:
-    """The last value of each curve, for those who cannot see it."""
-    return "; ".join(
-        f"{curve.method} ends at {curve.band[-1].value if curve.band else curve.lines[0][1][-1]:.2f}"
-        for curve in curves
-    )
-
-
-def points(rows: list[Row]) -> str:
-    """The coordinates of a Pareto plot, for those who cannot see it."""
-    return "; ".join(
-        f"{r.method.label} {percent(r.scores['imbalance'].value)}, {percent(r.scores['excess'].value)}" for r in rows
-    )
-
-
-def series(rows: list[Row]) -> str:
-    """The lines of a plot by n, for those who cannot see it."""
-    return "; ".join(
-        f"{row.method.label} " + ", ".join(f"n={g} {percent(by['excess'].value)}" for g, by in row.by_group.items())
-        for row in rows
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lab.compare import words
+from lab.compare import titles, words
 from lab.compare.analysis import analyse
 from lab.compare.evaluate import SCORES, Evaluation
 from lab.compare.methods import Method
@@ -179,7 +179,7 @@ def test_one_seed_is_never_advised():
     one = trained("one", 1, before=False)
     found = analyse(SUITE, {classical("maglev"): scored(rng, 0.08), one: scored(rng, 0.01, 1)})
     assert dict(words.advice([found]))["Exact evenness, fewest moves"].startswith("maglev")
-    assert "one seed: not a result" in words.pareto_title(found)
+    assert "one seed: not a result" in titles.pareto_title(found)
     assert "one seed: not a result" in words.lead(found)[1]
 
 

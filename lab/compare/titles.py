@@ -1,0 +1,86 @@
+"""What a figure shows, in words: its title as a finding, and its numbers for those who cannot see it."""
+
+from __future__ import annotations
+
+from lab.compare.analysis import Analysis, Row
+from lab.compare.curves import Curve
+from lab.compare.words import against_best, at_groups, beats, count, duration, learned, percent, sides
+
+__all__ = ["by_n_title", "curve_ends", "learning_title", "pareto_title", "points", "series"]
+
+
+def pareto_title(analysis: Analysis) -> str:
+    """Who moves least among the exactly even, and whether that is shown."""
+    exact = [r for r in analysis.rows if r.exact and r.ranked]
+    if not exact:
+        return f"On {analysis.suite.title} every table trades evenness for stability"
+    lead = min(exact, key=lambda r: r.scores["excess"].value or 0.0)
+    moved = percent(lead.scores["excess"].value)
+    if lead.method.kind == "classical":
+        return (
+            f"{lead.method.label} moves least of the exactly even tables: {moved} needlessly ({analysis.suite.title})"
+        )
+    note = " (one seed: not a result)" if lead.method.seeds == 1 else ""
+    if beats(analysis, lead):
+        best = analysis.best_exact
+        old = percent(analysis.row(best).scores["excess"].value) if best else ""
+        both = f"{lead.method.label} moves {moved} needlessly, {best} {old}"
+        return f"{both}, both exactly even ({analysis.suite.title}){note}"
+    return f"No exactly even table is shown to move less than {analysis.best_exact} ({analysis.suite.title})"
+
+
+def by_n_title(analysis: Analysis) -> str:
+    """Where the best trained table wins and loses; without one, where Maglev moves most."""
+    for row in sorted(learned(analysis), key=lambda row: row.scores["excess"].value or 0.0):
+        difference = against_best(analysis, row.method.label)
+        if difference:
+            by_word = sides(difference)
+            parts = [
+                f"{word} at {at_groups(by_word[word], difference)}" for word in ("better", "worse") if by_word[word]
+            ]
+            text = " and ".join(parts) or "no difference shown at any n"
+            return f"{row.method.label} against {difference.baseline}: {text} ({analysis.suite.title})"
+    maglev = analysis.row("maglev").by_group
+    worst = max(maglev, key=lambda group: maglev[group]["excess"].value or 0.0)
+    moved = percent(maglev[worst]["excess"].value)
+    return f"Maglev moves most at n = {worst}: {moved} needlessly ({analysis.suite.title})"
+
+
+def learning_title(curves: list[Curve], axis: str, levels: Analysis | None) -> str:
+    """When training passes Maglev."""
+    parts = []
+    target = (levels.row("maglev").scores["churn_ratio"].value or 0.0) if levels else None
+    for curve in curves:
+        x, y = (curve.band_x, [i.value or 0.0 for i in curve.band]) if curve.band else curve.lines[0]
+        if target is None:
+            parts.append(f"{curve.method} ends at {y[-1]:.2f}")
+            continue
+        passed = next((at for at, value in zip(x, y, strict=True) if value < target), None)
+        if passed is None:
+            parts.append(f"{curve.method} does not")
+        else:
+            parts.append(f"{curve.method} after {duration(passed) if axis == 'seconds' else count(passed) + ' steps'}")
+    return ("Passing Maglev in validation: " if target is not None else "Validation churn ratio: ") + "; ".join(parts)
+
+
+def curve_ends(curves: list[Curve]) -> str:
+    """The last value of each curve, for those who cannot see it."""
+    return "; ".join(
+        f"{curve.method} ends at {curve.band[-1].value if curve.band else curve.lines[0][1][-1]:.2f}"
+        for curve in curves
+    )
+
+
+def points(rows: list[Row]) -> str:
+    """The coordinates of a Pareto plot, for those who cannot see it."""
+    return "; ".join(
+        f"{r.method.label} {percent(r.scores['imbalance'].value)}, {percent(r.scores['excess'].value)}" for r in rows
+    )
+
+
+def series(rows: list[Row]) -> str:
+    """The lines of a plot by n, for those who cannot see it."""
+    return "; ".join(
+        f"{row.method.label} " + ", ".join(f"n={g} {percent(by['excess'].value)}" for g, by in row.by_group.items())
+        for row in rows
+    )
