@@ -66,7 +66,7 @@ class EquivariantOptions(Config):
 
     width: int = Field(default=16, ge=1, le=512)
     depth: int = Field(default=2, ge=0, le=16)
-    frequencies: int = Field(default=4, ge=0, le=64)
+    frequencies: int = Field(default=2, ge=0, le=64)
     strata: int = Field(default=2, ge=0, le=HASHES)
     sees_set: bool = False
     decoder: Decoder = "balanced"

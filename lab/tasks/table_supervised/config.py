@@ -43,13 +43,13 @@ class TableSupervisedConfig(Config):
     decoder: Decoder = Field(default="balanced", description="how scores become a table: argmax, ranking or balanced")
     width: int = Field(default=16, ge=1, le=512, description="equivariant: units of each hidden layer")
     depth: int = Field(default=2, ge=0, le=16, description="equivariant: residual layers")
-    frequencies: int = Field(default=4, ge=0, le=64, description="equivariant: Fourier features of each ring offset")
+    frequencies: int = Field(default=2, ge=0, le=64, description="equivariant: Fourier features of each ring offset")
     strata: int = Field(default=2, ge=0, le=4, description="equivariant: stratified draws it reads of each pair")
     sees_set: bool = Field(default=False, description="equivariant: whether a score depends on the other backends")
 
     learning_rate: float = Field(default=1e-2, gt=0, le=1, description="Adam's, after the warm-up; falls to a tenth")
     max_gradient_norm: float = Field(default=1.0, gt=0, description="longer gradients are scaled down to this norm")
-    temperature_start: float = Field(default=0.2, gt=0, le=100, description="temperature of the plan at the first step")
+    temperature_start: float = Field(default=0.3, gt=0, le=100, description="temperature of the plan at the first step")
     temperature_end: float = Field(
         default=0.04, gt=0, le=100, description="temperature at the last step, geometrically"
     )

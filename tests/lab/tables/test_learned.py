@@ -34,12 +34,12 @@ def write(folder: Path, *, seed: int = 1) -> Path:
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def artefact(tmp_path: Path) -> Path:
     return write(tmp_path / "artefact")
 
 
-@pytest.fixture()
+@pytest.fixture
 def run(runs: Path) -> str:
     """A finished run of two trials, the second of which is the best."""
     folder = runs / "table_supervised" / "20260101T000000Z-abc123"
