@@ -64,7 +64,7 @@ def open_storage(place: str) -> Storage:
             (folder / probe).touch()
             (folder / probe).unlink()
             return Storage(str(folder))
-        filesystem, root = pyarrow.fs.FileSystem.from_uri(place)
+        filesystem, root = resolve_bucket(place)
         root = root.rstrip("/")
         filesystem.create_dir(root)
         with filesystem.open_output_stream(f"{root}/{probe}") as stream:
@@ -74,6 +74,12 @@ def open_storage(place: str) -> Storage:
         why = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise RequestError(f"expected a folder or bucket that can be written as storage, but {place}: {why}") from error
     return Storage(root, scheme, filesystem)
+
+
+def resolve_bucket(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    """The file system of a URI and the path on it."""
+    found: tuple[pyarrow.fs.FileSystem, str] = pyarrow.fs.FileSystem.from_uri(uri)
+    return found
 
 
 def check_nodes(folder: Path, nodes: Mapping[str, str], sees: Callable[[str, str], bool]) -> None:

@@ -7,7 +7,7 @@ import time
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from lab.runs import Run, RunStatus, Trial
 
@@ -42,13 +42,12 @@ class ProgressTracker:
         if self._stream.isatty() and self._bar is None:
             columns = (
                 TextColumn("[bold]{task.description}"),
-                BarColumn(),
+                BarColumn(bar_width=16),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[note]}"),
-                TimeElapsedColumn(),
             )
             self._bar = Progress(*columns, console=Console(file=self._stream), transient=False)
-            self._task = self._bar.add_task(run.name, total=self._samples * self._length, note="")
+            self._task = self._bar.add_task(run.manifest.experiment, total=self._samples * self._length, note="")
             self._bar.start()
         self._show(force=True)
 

@@ -1,0 +1,141 @@
+"""Run folders: whole after any kill, refused when they are not, one writer at a time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lab.config import Config
+from lab.errors import RequestError, WorkError
+from lab.experiment import Experiment, Result
+from lab.files import sha256
+from lab.paths import find_run
+from lab.runs import Plan, Run
+
+
+class Empty(Config):
+    seed: int = 0
+
+
+EXPERIMENT = Experiment(
+    name="empty",
+    summary="does nothing",
+    config=Empty,
+    fit=lambda config, report, *, resume=None: Result({}),
+    space={},
+    metric="loss",
+    mode="max",
+    presets={"default": {}},
+)
+
+
+@pytest.fixture
+def run() -> Run:
+    return Run.create(EXPERIMENT, kind="train", preset="default", config={"seed": 0}, plan=Plan(samples=2))
+
+
+def test_a_run_reads_back_as_it_was_written(run: Run) -> None:
+    run.add_trial(0, {"seed": 0})
+    assert run.add_result(0, {"iteration": 1, "loss": 0.5})
+    assert not run.add_result(0, {"iteration": 1, "loss": 0.7}), "the first record stays"
+    run.add_result(0, {"iteration": 2, "loss": 0.25})
+    run.end_trial(0, "finished")
+    run.add_trial(1, {"seed": 1})
+    run.end_trial(1, "failed", "why not")
+    run.finish("finished")
+    again = Run(run.folder)
+    assert again.trials == run.trials
+    assert again.history == [(0, 1), (0, 2)]
+    assert again.manifest == run.manifest
+    assert again.manifest.best_trial == 0
+    assert again.metrics().to_dict("list") == {"trial": [0, 0], "iteration": [1, 2], "loss": [0.5, 0.25]}
+    for path, digest in again.manifest.artefacts.items():
+        assert sha256(run.folder / path) == digest
+    assert find_run(run.folder.name[-6:]) == run.folder
+
+
+def test_a_torn_last_line_is_dropped_and_mended_by_the_next_writer(run: Run) -> None:
+    run.add_trial(0, {"seed": 0})
+    path = run.folder / "journal.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"event": "result", "tri')
+    again = Run(run.folder)
+    assert list(again.trials) == [0]
+    assert path.read_bytes() != whole, "a reader changes nothing"
+    again.claim()
+    assert path.read_bytes() == whole
+    again.add_result(0, {"iteration": 1, "loss": 1.0})
+    assert Run(run.folder).trials[0].iteration == 1
+
+
+@pytest.mark.parametrize(
+    "line", ["garbage", "{}", "[]", '{"event": "result", "trial": 9}', '{"event": "dance", "trial": 0}', '{"event": 3}']
+)
+def test_a_journal_that_was_edited_is_refused_in_one_line(run: Run, line: str) -> None:
+    run.add_trial(0, {"seed": 0})
+    with (run.folder / "journal.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(RequestError, match="line 2, but got"):
+        Run(run.folder)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": 2}', "\x00\xff"])
+def test_a_manifest_that_is_no_manifest_is_refused_in_one_line(run: Run, content: str) -> None:
+    (run.folder / "run.json").write_text(content)
+    with pytest.raises(RequestError) as caught:
+        Run(run.folder)
+    assert "\n" not in str(caught.value)
+    assert "run.json" in str(caught.value)
+
+
+def test_one_writer_at_a_time_and_the_next_one_sees_what_it_wrote(run: Run) -> None:
+    other = Run(run.folder)
+    run.claim()
+    with pytest.raises(RequestError, match="in use by another process"):
+        other.claim()
+    run.add_trial(0, {"seed": 0})
+    run.manifest.status = "interrupted"
+    run.save_manifest()
+    run.release()
+    other.claim()
+    assert list(other.trials) == [0]
+    assert other.manifest.status == "interrupted"
+
+
+def test_a_generation_holds_for_all_its_trials(run: Run) -> None:
+    for index in range(2):
+        run.add_trial(index, {"seed": index})
+    change = {"config": {"seed": 9}, "donor": 0, "checkpoint": "there", "checkpoint_iteration": 4}
+    run.add_arrival(1, 4)
+    run.add_generation(4, {1: change})
+    again = Run(run.folder)
+    assert again.generation == 4
+    assert (again.trials[1].config, again.trials[1].checkpoint, again.trials[1].arrived) == ({"seed": 9}, "there", 4)
+    assert again.trials == run.trials
+
+
+def test_numbers_that_json_has_not_never_reach_the_journal(run: Run) -> None:
+    run.add_trial(0, {"seed": 0})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        run.add_result(0, {"iteration": 1, "loss": float("nan")})
+    assert Run(run.folder).trials[0].results == {}
+
+
+def test_a_full_disk_is_said_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(WorkError, match="No space left on device"):
+        run.add_trial(0, {"seed": 0})
+
+
+def test_a_run_folder_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    monkeypatch.setenv("LAB_RUNS", str(blocker))
+    with pytest.raises(RequestError, match="a folder to write runs into"):
+        Run.create(EXPERIMENT, kind="train", preset="default", config={}, plan=Plan(samples=1))
+    assert json.dumps(blocker.read_text()) == '""'
