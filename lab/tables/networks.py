@@ -188,26 +188,25 @@ class EquivariantScorer(Scorer):
         """float64 (B, size, S, F): offsets, strata, presence and, with the set in view, n / size and 1 / n."""
         rows, slots = present.shape
         self.check(size, slots)
-        there = present[:, None, :, None]
-        parts = []
-        if self.options.frequencies:
-            keys = (hashes % np.uint64(size)).astype(np.int64)
-            offsets = (np.arange(size)[:, None, None] - keys[:, None]) % size
-            turns = np.arange(1, self.options.frequencies + 1)
+        options = self.options
+        read = np.zeros((rows, size, slots, self.embed.in_features))
+        of_offsets = 2 * HASHES * options.frequencies
+        if options.frequencies:
+            keys = (hashes % np.uint64(size)).astype(np.int32)
+            offsets = (np.arange(size, dtype=np.int32)[:, None, None] - keys[:, None]) % size
             # One turn of the ring is one period, so the angles are few: look them up.
+            turns = np.arange(1, options.frequencies + 1)
             angles = 2 * math.pi / size * (np.arange(size)[:, None] * turns % size)
             waves = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
-            parts.append(waves[offsets].reshape(rows, size, slots, 2 * HASHES * len(turns)))
-        if self.options.strata:
-            draws = [_normal_quantiles(np.roll(hashes, -k, axis=-1), size) for k in range(self.options.strata)]
-            parts.append(np.stack(draws, axis=-1))
-        parts = [np.where(there, part, 0.0) for part in parts]
-        parts.append(np.broadcast_to(there, (rows, size, slots, 1)).astype(np.float64))
-        if self.options.sees_set:
+            read[..., :of_offsets] = waves[offsets].reshape(rows, size, slots, of_offsets)
+        for k in range(options.strata):
+            read[..., of_offsets + k] = _normal_quantiles(np.roll(hashes, -k, axis=-1), size)
+        read[..., of_offsets + options.strata] = 1.0
+        read *= present[:, None, :, None]
+        if options.sees_set:
             n = np.maximum(present.sum(axis=1), 1)
-            figures = np.stack([n / size, 1.0 / n], axis=-1)[:, None, None]
-            parts.append(np.broadcast_to(figures, (rows, size, slots, 2)))
-        return np.concatenate(parts, axis=-1)
+            read[..., -2:] = np.stack([n / size, 1.0 / n], axis=-1)[:, None, None]
+        return read
 
     def forward(self, features: Tensor, present: Tensor) -> Tensor:
         """float (B, size, S), as `Scorer.forward`."""
