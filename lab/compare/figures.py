@@ -111,7 +111,10 @@ def _learning(curves: list[Curve], axis: str, levels: Analysis | None) -> Figure
 
 
 def _paint_learning(axes: Axes, curves: list[Curve], axis: str, levels: Analysis | None, form: Format) -> None:
-    unit, divisor = ("minutes of training", 60.0) if axis == "seconds" else (words.AXES.get(axis, axis), 1.0)
+    unit, divisor = words.AXES.get(axis, axis), 1.0
+    if axis == "seconds":
+        longest = max(float(x[-1]) for curve in curves for x, _ in curve.lines)
+        unit, divisor = ("minutes of training", 60.0) if longest > 180 else ("seconds of training", 1.0)
     used: dict[str, int] = {}
     for curve in curves:
         color, style = COLORS[curve.kind], LINES[used.setdefault(curve.kind, 0) % len(LINES)]
@@ -151,7 +154,7 @@ def _paint_learning(axes: Axes, curves: list[Curve], axis: str, levels: Analysis
     axes.set_ylim(low, min(high, max(2.6, low + 1)))
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_formatter("{x:g}" if axis == "seconds" else EngFormatter(sep=""))
     axes.set_xlabel(unit)
     axes.set_ylabel("validation churn ratio")
     axes.legend(loc="upper right", handlelength=2.4, borderaxespad=0.1)

@@ -58,6 +58,8 @@ def learning_title(curves: list[Curve], axis: str, levels: Analysis | None) -> s
         passed = next((at for at, value in zip(x, y, strict=True) if value < target), None)
         if passed is None:
             parts.append(f"{curve.method} does not")
+        elif passed == x[0]:
+            parts.append(f"{curve.method} from the first time on")
         else:
             parts.append(f"{curve.method} after {duration(passed) if axis == 'seconds' else count(passed) + ' steps'}")
     return ("Passing Maglev in validation: " if target is not None else "Validation churn ratio: ") + "; ".join(parts)
