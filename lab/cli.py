@@ -163,9 +163,14 @@ def compare(
 @json_option
 def watch(tensorboard_port: int, mlflow_port: int, as_json: bool) -> None:
     """Serve TensorBoard and MLflow over all runs, on loopback, until Ctrl-C."""
-    from lab.paths import runs_root
-    from lab.watch import serve
+    import signal
 
+    from lab.paths import runs_root
+    from lab.watch import serve, wait
+
+    # Whatever ends this process ends the servers too, also where a shell had it ignore Ctrl-C.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     with serve(runs_root(), tensorboard_port=tensorboard_port, mlflow_port=mlflow_port) as pages:
         if as_json:
             emit({page.name.lower(): page.url for page in pages})
@@ -173,16 +178,7 @@ def watch(tensorboard_port: int, mlflow_port: int, as_json: bool) -> None:
             for page in pages:
                 click.echo(f"{page.name:12} {page.url}")
             click.echo("Ctrl-C ends both.", err=True)
-        ended = next(page for page in _poll(pages))
-        raise WorkError(f"{ended.name} ended with status {ended.process.returncode}")
-
-
-def _poll(pages: list[Any]) -> Any:
-    import time
-
-    while True:
-        time.sleep(0.5)
-        yield from (page for page in pages if page.process.poll() is not None)
+        wait(pages)
 
 
 @cli.group(cls=Verbs)

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from lab.errors import RequestError, WorkError
 from lab.tracking.mlflow import check_database
 
-__all__ = ["Page", "serve"]
+__all__ = ["Page", "serve", "wait"]
 
 _HOST = "127.0.0.1"
 
@@ -68,7 +69,7 @@ def serve(runs: Path, *, tensorboard_port: int, mlflow_port: int, timeout: float
     mlflow = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{database}"]
     mlflow += [
         "--default-artifact-root",
-        str(runs / "mlflow-artifacts"),
+        str(runs / "mlflow-artefacts"),
         "--host",
         _HOST,
         "--port",
@@ -82,8 +83,21 @@ def serve(runs: Path, *, tensorboard_port: int, mlflow_port: int, timeout: float
             process = stack.enter_context(_running(command))
             pages.append(Page(name, f"http://{_HOST}:{port}/", process))
         for page in pages:
-            _wait(page, timeout)
+            _answers(page, timeout)
         yield pages
+
+
+def wait(pages: list[Page]) -> NoReturn:
+    """Waits for as long as all pages are served.
+
+    Raises:
+        WorkError: one of the servers ended.
+    """
+    while True:
+        for page in pages:
+            if page.process.poll() is not None:
+                raise WorkError(f"{page.name} ended with status {page.process.returncode}")
+        time.sleep(0.5)
 
 
 def _free_port(port: int, name: str) -> int:
@@ -117,7 +131,7 @@ def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
                 continue
 
 
-def _wait(page: Page, timeout: float) -> None:
+def _answers(page: Page, timeout: float) -> None:
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         if page.process.poll() is not None:
