@@ -211,6 +211,9 @@ class Run(Journal):
             for name in ARTEFACT:
                 if (checkpoint / name).is_file():
                     write_bytes(self.trial_folder(index) / name, (checkpoint / name).read_bytes())
+        if self.generation:
+            # A population changes configurations on the way.
+            write_json(self.trial_folder(index) / "config.json", self.trials[index].config)
         self.add_end(index, status, reason)
 
     def save_checkpoint(self, index: int, iteration: int, directory: Path) -> Path:

@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 
 from lab.config import parse
 from lab.errors import WorkError
 from lab.experiment import Experiment
+from lab.reports import failure_reason
 from lab.runs import Plan, Run, RunStatus, runs_root
 from lab.sweep.asha import JournalASHA
 from lab.sweep.cluster import check_resources, environment, live_nodes, node_sees, ray_session
@@ -178,6 +180,8 @@ def _tune(experiment: Experiment, base: Any, run: Run, tracking: Tracking, stora
     try:
         with environment(_QUIET | pending):
             tuner.fit()
+    except (tune.TuneError, ray.exceptions.RayError) as error:
+        raise WorkError(f"Ray Tune gave up on {run.name}: {failure_reason(error)[:300]}") from error
     finally:
         logger.setLevel(level)
 

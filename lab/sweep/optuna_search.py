@@ -82,8 +82,6 @@ def _known(
         parameters = {key: _encode(domain, trial.config[key]) for key, domain in space.items()}
     except (KeyError, ValueError):
         return None
-    if not all(distributions[key]._contains(distributions[key].to_internal_repr(v)) for key, v in parameters.items()):
-        return None
     best = trial.best(metric, mode)
     state = {"running": TrialState.RUNNING, "failed": TrialState.FAIL, "stopped": TrialState.PRUNED}.get(
         trial.status, TrialState.COMPLETE
@@ -91,10 +89,13 @@ def _known(
     if state == TrialState.COMPLETE and best is None:
         state = TrialState.FAIL
     steps = {iteration: row[metric] for iteration, row in trial.results.items() if metric in row}
-    return create_trial(
-        state=state,
-        value=best if state == TrialState.COMPLETE else None,
-        params=parameters,
-        distributions=distributions,
-        intermediate_values={} if state == TrialState.FAIL else steps,
-    )
+    try:
+        return create_trial(
+            state=state,
+            value=best if state == TrialState.COMPLETE else None,
+            params=parameters,
+            distributions=distributions,
+            intermediate_values={} if state == TrialState.FAIL else steps,
+        )
+    except ValueError:
+        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import sqlite3
 import time
 from pathlib import Path
@@ -214,9 +214,11 @@ def _open(database: Path) -> Any:
 
     Two processes that open a new file at once race in MLflow's migrations.
     """
-    # Said before the first import: MLflow reports each migration on standard error otherwise.
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     from mlflow import MlflowClient
+
+    # They report each migration of a new file on standard error, where the progress bar is.
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
     database.parent.mkdir(parents=True, exist_ok=True)
     with _lock(database):

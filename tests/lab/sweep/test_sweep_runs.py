@@ -90,6 +90,8 @@ def test_a_population_clones_its_best_at_each_boundary() -> None:
     at_boundary = {i: t.results[2]["validation/loss"] for i, t in run.trials.items()}
     assert int(clone) == max(at_boundary, key=at_boundary.__getitem__)
     assert change["donor"] == min(at_boundary, key=at_boundary.__getitem__)
+    config = json.loads((run.trial_folder(int(clone)) / "config.json").read_text())
+    assert config == run.trials[int(clone)].config, "the configuration that the artefact ended with"
     step = change["config"]["rate"] * change["config"]["width"]
     before = run.trials[change["donor"]].results[2]["total"]
     assert run.trials[int(clone)].results[3]["total"] == pytest.approx(before + step)

@@ -114,6 +114,13 @@ def test_a_resume_finds_its_runs_and_writes_what_is_missing_once(run: Run, datab
     assert ended.status == "failed"
 
 
+def test_a_new_database_is_made_without_a_word(run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    MLflowTracker(tmp_path / "new" / DATABASE).start(run)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "INFO" not in err
+
+
 def test_an_interrupted_trial_says_so_until_it_goes_on(run: Run, database: Path) -> None:
     tracker = MLflowTracker(database)
     tracker.start(run)
