@@ -1,5 +1,6 @@
 """What every test stands on: runs of its own, and no Ray token of the person who runs the suite."""
 
+import secrets
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ import pytest
 def ray_token(tmp_path_factory: pytest.TempPathFactory):
     """Ray writes a token into the home folder at its first start; the suite leaves the person's own alone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path_factory.mktemp("ray") / "auth_token"))
+        token = tmp_path_factory.mktemp("ray") / "auth_token"
+        token.write_text(secrets.token_hex(32))
+        token.chmod(0o600)
+        patch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
         yield
 
 
