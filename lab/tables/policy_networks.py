@@ -21,7 +21,8 @@ Network = Literal["pointer", "mlp"]
 ILLEGAL = -1e9
 """The logit of an action that the mask forbids: its probability is exactly 0 in float32, and no sum overflows."""
 
-_BOUND = 20.0
+_SPAN = 60.0
+"""How far below the best legal score a score counts, in nats."""
 
 
 class PolicyOptions(Config):
@@ -97,7 +98,7 @@ class PointerPolicy(nn.Module):
         sums = hidden.new_zeros(rows, hidden.shape[1]).index_add(0, row, hidden)
         summary = sums / legal.sum(dim=1, keepdim=True).clamp(min=1)
         mixed = torch.relu(self.mix(hidden) + self.context(summary)[row])
-        scores = _bounded(self.sharpness * (self.head(mixed) + self.direct(features))[:, 0])
+        scores = self.sharpness * (self.head(mixed) + self.direct(features))[:, 0]
         return scores.new_zeros(rows * slots).index_copy(0, cells, scores).view(rows, slots), summary
 
     def _attend(self, hidden: Tensor, cells: Tensor, legal: Tensor) -> Tensor:
@@ -127,32 +128,22 @@ class MlpPolicy(nn.Module):
         """Scores as `PointerPolicy.forward` does, of all slots; N is `slots` at most."""
         padded = nn.functional.pad(backends, (0, 0, 0, self.slots - backends.shape[1]))
         summary = self.body(torch.cat([padded.flatten(1), global_features], dim=1))
-        return _bounded(self.sharpness * self.head(summary)[:, : backends.shape[1]]), summary
-
-
-def _bounded(scores: Tensor) -> Tensor:
-    """Scores within +-`_BOUND`, as Bello et al. (2017) clip a pointer's: every legal action keeps a probability that
-    float32 can hold, so no divergence is infinite and no choice is ever given up for good."""
-    return _BOUND * torch.tanh(scores / _BOUND)
+        return self.sharpness * self.head(summary)[:, : backends.shape[1]], summary
 
 
 class Critic(nn.Module):
-    """The value of a state: it reads the policy's summary and what only training may see."""
+    """The value of a state: two hidden layers over what is known of it."""
 
-    def __init__(self, summary_features: int, global_features: int, privileged_features: int, width: int) -> None:
+    def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Linear(summary_features + global_features + privileged_features, width),
-            nn.Tanh(),
-            nn.Linear(width, width),
-            nn.Tanh(),
-            nn.Linear(width, 1),
+            nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1)
         )
 
-    def forward(self, summary: Tensor, global_features: Tensor, privileged: Tensor) -> Tensor:
-        """Values float (B,), from float (B, summary_features), (B, global_features) and (B, privileged_features)."""
-        # The policy's layers learn from the policy's loss alone: the two losses differ in scale by orders.
-        return self.body(torch.cat([summary.detach(), global_features, privileged], dim=1))[:, 0]
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Values float (B,) from float (B, inputs)."""
+        # A step is worth 1 / size: at the policy's learning rate an unscaled value would tremble by far more than that.
+        return 0.1 * self.body(inputs)[:, 0]
 
 
 def make_policy(options: PolicyOptions | Mapping[str, Any]) -> PointerPolicy | MlpPolicy:
@@ -163,5 +154,17 @@ def make_policy(options: PolicyOptions | Mapping[str, Any]) -> PointerPolicy | M
 
 
 def mask_scores(scores: Tensor, mask: Tensor) -> Tensor:
-    """Logits: `scores` where `mask` (B, N; bool or any number, 0 forbids) allows the action, `ILLEGAL` elsewhere."""
-    return torch.where(mask != 0, scores, torch.full_like(scores, ILLEGAL))
+    """Logits of a masked categorical distribution.
+
+    Args:
+        scores: float (B, N).
+        mask: (B, N), bool or any number; 0 forbids.
+
+    Returns:
+        `scores` where the mask allows the action, `ILLEGAL` elsewhere. Legal ones are raised to `_SPAN` below the best:
+        every legal action keeps a probability that float32 can hold, so that no divergence is infinite.
+    """
+    legal = mask != 0
+    masked = torch.where(legal, scores, torch.full_like(scores, ILLEGAL))
+    lowest = masked.detach().amax(dim=1, keepdim=True) - _SPAN
+    return torch.where(legal, torch.maximum(masked, lowest), masked)

@@ -17,6 +17,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from torch import Tensor
 
 from lab.errors import RequestError
+from lab.sweep.cluster import ray_session
 from lab.tasks.table_ppo.config import TablePpoConfig
 from lab.tasks.table_ppo.module import TablePolicyModule
 
@@ -39,33 +40,32 @@ _LEARNER_METRICS = {
 
 @contextmanager
 def local_ray(config: TablePpoConfig) -> Iterator[None]:
-    """A small Ray for the length of the block, unless there is one already; RLlib is silent below errors in it.
+    """A Ray for the length of the block, the one that is there or a small one; RLlib is silent below errors in it.
 
     Raises:
-        RequestError: there is no such device, or remote runners are asked for inside a trial that has no room for them.
+        RequestError: there is no such device, or no room for the remote runners.
     """
     if config.device == "cuda" and not torch.cuda.is_available():
         raise RequestError("expected device=cpu, because torch finds no CUDA device here, but got device=cuda")
-    own = not ray.is_initialized()
-    group = None if own else ray.util.get_current_placement_group()
-    if config.env_runners and group is not None and len(group.bundle_specs) <= config.env_runners:
-        raise RequestError(
-            f"expected env_runners=0 in a sweep, each trial of which is one process, but got {config.env_runners}"
-        )
     logger = logging.getLogger("ray")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        if own:
-            cpus, gpus = 1 + config.env_runners, int(config.device == "cuda")
-            ray.init(
-                num_cpus=cpus, num_gpus=gpus, include_dashboard=False, configure_logging=False, log_to_driver=False
-            )
-        yield
+        with ray_session(None):
+            _check_room(config.env_runners)
+            yield
     finally:
-        if own:
-            ray.shutdown()
         logger.setLevel(level)
+
+
+def _check_room(env_runners: int) -> None:
+    """Refuses remote runners that Ray would wait for without end."""
+    group = ray.util.get_current_placement_group()
+    if env_runners and group is not None and len(group.bundle_specs) <= env_runners:
+        raise RequestError(f"expected env_runners=0 in a sweep, where a trial is one process, but got {env_runners}")
+    cores = int(ray.cluster_resources().get("CPU", 0))
+    if env_runners > cores:
+        raise RequestError(f"expected env_runners of at most {cores}, the cores of this Ray, but got {env_runners}")
 
 
 def make_algorithm(config: TablePpoConfig, iterations_done: int = 0) -> Algorithm:
@@ -106,7 +106,7 @@ def make_algorithm(config: TablePpoConfig, iterations_done: int = 0) -> Algorith
             minibatch_size=config.minibatch,
             num_epochs=config.epochs,
             lr=_falling(config, config.lr, config.lr_final, iterations_done),
-            gamma=1.0,
+            gamma=config.gamma,
             lambda_=config.gae_lambda,
             clip_param=config.clip,
             entropy_coeff=_falling(config, config.entropy, config.entropy_final, iterations_done),

@@ -35,7 +35,7 @@ class Progress(Config):
     Attributes:
         iteration: iterations done.
         seconds: training time so far.
-        best_score: the lowest `validation/score` so far.
+        best_score: the lowest `validation/even_churn_ratio` so far.
         validation: the last validation's metrics.
     """
 

@@ -48,7 +48,8 @@ class TablePpoConfig(Config):
         epochs: passes over an iteration's observations.
         lr: Adam's first learning rate; it falls linearly to `lr_final`.
         lr_final: learning rate at the last iteration.
-        gae_lambda: of generalised advantage estimation (Schulman et al., 2016); returns are undiscounted.
+        gamma: discount. The score is the undiscounted return; a smaller one trades some of it for far less variance.
+        gae_lambda: of generalised advantage estimation (Schulman et al., 2016).
         clip: PPO's clip parameter.
         entropy: first weight of the entropy bonus; it falls linearly to `entropy_final`.
         entropy_final: weight of the entropy bonus at the last iteration.
@@ -77,20 +78,21 @@ class TablePpoConfig(Config):
     attention: int = Field(default=0, ge=0, le=16)
     sharpness: float = Field(default=8.0, gt=0, le=1000)
     critic_width: int = Field(default=64, ge=1, le=1024)
-    envs: int = Field(default=128, ge=1)
+    envs: int = Field(default=64, ge=1)
     env_runners: int = Field(default=0, ge=0)
-    minibatch: int = Field(default=2048, ge=1)
+    minibatch: int = Field(default=1024, ge=1)
     epochs: int = Field(default=3, ge=1)
-    lr: float = Field(default=1e-3, gt=0, le=1)
-    lr_final: float = Field(default=1e-4, ge=0, le=1)
-    gae_lambda: float = Field(default=0.95, ge=0, le=1)
+    lr: float = Field(default=1e-2, gt=0, le=1)
+    lr_final: float = Field(default=1e-3, ge=0, le=1)
+    gamma: float = Field(default=0.0, ge=0, le=1)
+    gae_lambda: float = Field(default=0.0, ge=0, le=1)
     clip: float = Field(default=0.2, gt=0)
-    entropy: float = Field(default=0.01, ge=0)
+    entropy: float = Field(default=0.1, ge=0)
     entropy_final: float = Field(default=0.0, ge=0)
     value_coef: float = Field(default=0.5, ge=0)
     grad_clip: float = Field(default=0.5, gt=0)
-    validate_every: int = Field(default=5, ge=1)
-    validation_pairs: int = Field(default=256, ge=1)
+    validate_every: int = Field(default=10, ge=1)
+    validation_pairs: int = Field(default=512, ge=1)
     checkpoint_every: int = Field(default=20, ge=1)
 
     @model_validator(mode="after")

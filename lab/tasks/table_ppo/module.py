@@ -13,10 +13,14 @@ from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor
 
+from envs.features import GLOBALS
+from envs.task import PRIVILEGED
 from lab.errors import WorkError
 from lab.tables.policy_networks import Critic, PolicyOptions, make_policy, mask_scores
 
 __all__ = ["TablePolicyModule"]
+
+_GIVEN = GLOBALS.index("given")
 
 
 class TablePolicyModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
@@ -38,43 +42,53 @@ class TablePolicyModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
             raise WorkError(
                 f"expected a Dict observation and Discrete actions, but got {space} and {self.action_space}"
             )
-        privileged = space["privileged"].shape
-        assert privileged is not None
         options = PolicyOptions(**self.model_config["policy"])
         self.policy = make_policy(options)
-        self.critic = Critic(
-            options.width,
-            options.global_features,
-            privileged[0],
-            int(self.model_config["critic_width"]),
-        )
+        inputs = options.width + 1 + options.global_features + len(PRIVILEGED)
+        self.critic = Critic(inputs, int(self.model_config["critic_width"]))
 
     def get_non_inference_attributes(self) -> list[str]:
         """What environment runners do without."""
         return ["critic"]
 
-    def _scores(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        observations = batch[Columns.OBS]
-        backends, mask = observations["backends"], observations["action_mask"]
-        backends = backends.view(len(backends), mask.shape[1], -1)
+    def _act(self, observations: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Masked logits (B, max_backends) and the policy's summary (B, width)."""
+        mask = observations["action_mask"]
+        backends = observations["backends"].view(*mask.shape, -1)
         scores, summary = self.policy(backends, observations["globals"], mask != 0)
         return mask_scores(scores, mask), summary
+
+    def _embed(self, observations: dict[str, Tensor], logits: Tensor, summary: Tensor) -> Tensor:
+        """What the critic reads of the policy: its summary, and the probability of an action that moves nothing
+        needlessly. The critic's gradient ends here: the two losses differ in scale by orders."""
+        slots = logits.shape[1]
+        owner, in_other = observations["privileged"][:, -2 * slots :].split(slots, dim=1)
+        free = ((owner > 0) | (in_other == 0)).to(logits.dtype)
+        return torch.cat([summary, (torch.softmax(logits, dim=1) * free).sum(dim=1, keepdim=True)], dim=1).detach()
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         mask = batch[Columns.OBS]["action_mask"]
         if not bool((mask != 0).any(dim=1).all()):
             rows = torch.nonzero(~(mask != 0).any(dim=1))[:, 0].tolist()
             raise WorkError(f"expected a legal action in every observation, but the mask of row {rows[0]} forbids all")
-        return {Columns.ACTION_DIST_INPUTS: self._scores(batch)[0]}
+        return {Columns.ACTION_DIST_INPUTS: self._act(batch[Columns.OBS])[0]}
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         # Here a row may be the phantom step that RLlib appends to an episode: no legal action, and no part of the loss.
-        logits, summary = self._scores(batch)
-        return {Columns.ACTION_DIST_INPUTS: logits, Columns.EMBEDDINGS: summary}
+        logits, summary = self._act(batch[Columns.OBS])
+        return {
+            Columns.ACTION_DIST_INPUTS: logits,
+            Columns.EMBEDDINGS: self._embed(batch[Columns.OBS], logits, summary),
+        }
 
     def compute_values(self, batch: dict[str, Any], embeddings: Any | None = None) -> Tensor:
-        """Values float (B,) of the observations in `batch`; `embeddings` is the summary of a `forward_train`."""
+        """Values float (B,) of the observations in `batch`; `embeddings` are those of a `forward_train`."""
         observations = batch[Columns.OBS]
         if embeddings is None:
-            _, embeddings = self._scores(batch)
-        return self.critic(embeddings, observations["globals"], observations["privileged"])
+            with torch.no_grad():
+                embeddings = self._embed(observations, *self._act(observations))
+        known = observations["privileged"][:, : len(PRIVILEGED)]
+        values = self.critic(torch.cat([embeddings, observations["globals"], known], dim=1))
+        # Nothing comes after a full table. RLlib standardises advantages over a phantom step at the end of each episode
+        # too, whose advantage is minus its value: left to the critic, it would dwarf those of all true steps.
+        return torch.where(observations["globals"][:, _GIVEN] >= 1, 0.0, values)

@@ -81,6 +81,13 @@ def test_the_value_is_the_same_with_and_without_the_embeddings_of_a_forward(env,
     assert module.compute_values(batch).shape == (4,)
 
 
+def test_the_critic_does_not_pull_at_the_policy(env, batch):
+    module = make(env)
+    embeddings = module.forward_train(batch)[Columns.EMBEDDINGS]
+    module.compute_values(batch, embeddings=embeddings).sum().backward()
+    assert all(parameter.grad is None for parameter in module.policy.parameters())
+
+
 def test_every_parameter_learns_in_step_one(env, batch):
     module = make(env)
     outputs = module.forward_train(batch)
