@@ -21,9 +21,11 @@ even, and its tables change more (1.52). Reading the strata alone ties with bala
 untrained too (1.485 on few scenarios): most functions of stratified draws are as good as the draws.
 """
 
+from functools import partial
+
 from ray import tune
 
-from lab.experiment import Experiment, register
+from lab.experiment import Experiment, register, resources
 from lab.tasks.table_supervised import TableSupervisedConfig, fit
 
 register(
@@ -70,5 +72,7 @@ register(
             "ranking": {"decoder": "ranking", "batch_size": 24},
         },
         samples=8,
+        # A step is some milliseconds of a small network: four trials share a GPU.
+        resources=partial(resources, gpu=0.25),
     )
 )

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 from lab.config import Config, parse
 from lab.errors import RequestError, unknown_name
 
-__all__ = ["Experiment", "Fit", "Report", "Result", "get", "names", "register"]
+__all__ = ["Experiment", "Fit", "Report", "Result", "get", "names", "register", "resources"]
 
 Report = Callable[[dict[str, float], Path | None], None]
 """`report(metrics, checkpoint)`, called once an iteration; a directory given as checkpoint is copied at once."""
@@ -35,6 +35,11 @@ class Fit(Protocol):
     def __call__(self, config: Any, report: Report, *, resume: Path | None = None) -> Result: ...
 
 
+def resources(config: Any, *, gpu: float = 1.0) -> dict[str, float]:
+    """A CPU for each of the config's `threads`, and `gpu` GPUs if its `device` is `cuda`."""
+    return {"cpu": float(config.threads), **({"gpu": gpu} if config.device == "cuda" else {})}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """What is trained, over which space, judged by what.
@@ -52,7 +57,7 @@ class Experiment:
         samples: trials of a sweep, unless it is told otherwise.
         searcher: `random`, `grid` or `optuna`, likewise.
         scheduler: `none`, `asha` or `pbt`, likewise.
-        resources: Ray resources of one trial, from its config.
+        resources: Ray resources of one trial, from its config; a fraction of a GPU lets trials share it.
     """
 
     name: str
@@ -66,7 +71,7 @@ class Experiment:
     samples: int = 16
     searcher: str = "random"
     scheduler: str = "none"
-    resources: Callable[[Any], dict[str, float]] = field(default=lambda config: {"cpu": float(config.threads)})
+    resources: Callable[[Any], dict[str, float]] = field(default=lambda config: resources(config))
 
     def __post_init__(self) -> None:
         for source in (self.space, *self.presets.values()):

@@ -128,7 +128,9 @@ class Run(Journal):
             RequestError: the folder cannot be written, or the disk is full.
         """
         now = datetime.now(UTC)
-        folder = runs_root() / experiment.name / f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03d}Z-{secrets.token_hex(3)}"
+        folder = (
+            runs_root() / experiment.name / f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03d}Z-{secrets.token_hex(3)}"
+        )
         manifest = Manifest(
             kind=kind,
             experiment=experiment.name,

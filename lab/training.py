@@ -62,10 +62,19 @@ def run_training(
     if seed is not None:
         given["seed"] = seed
     base = experiment.resolve(preset, given)
+    _check_device(base)
     plan = Plan(samples=seeds, search="list", max_concurrent=1, seed=getattr(base, "seed", 0))
     run = Run.create(experiment, kind="train", preset=preset, config=base.model_dump(mode="json"), plan=plan)
     train(experiment, run, trackers)
     return run
+
+
+def _check_device(config: Any) -> None:
+    if getattr(config, "device", "cpu") == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise RequestError("expected device=cpu, since torch finds no CUDA device here, but got device=cuda")
 
 
 def seed_configs(experiment: Experiment, run: Run) -> list[Config]:

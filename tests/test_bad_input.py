@@ -14,6 +14,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
 import lab.tables
 from envs import scenarios, scoring
@@ -35,6 +36,7 @@ def world(tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     import experiments  # noqa: F401
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
     def write(name: str, content: str | bytes) -> None:
         path = tmp_path / name
@@ -128,6 +130,7 @@ CLI: dict[str, tuple[str, str]] = {
     "no iterations": ("train table_ppo iterations=0", "iterations.*0"),
     "an unknown word": ("train table_ppo balance=masks", "balance.*mask.*'masks'"),
     "an unknown device": ("train table_supervised device=cud", "device.*'cud'"),
+    "a GPU that is not there": ("train table_supervised device=cuda", "device=cpu.*device=cuda"),
     "no seeds": ("train table_supervised --seeds 0", "--seeds.*0"),
     "seeds in words": ("train table_supervised --seeds five", "--seeds.*'five'"),
     "a seed by two ways": ("train table_supervised seed=3", "--seed 3"),

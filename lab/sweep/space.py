@@ -80,17 +80,18 @@ def _axis(key: str, domain: Domain, points: int | None) -> list[Any]:
 def perturb(space: Mapping[str, Domain], config: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
     """The exploration step of population based training, Jaderberg et al., 2017 (arXiv:1711.09846), section 4.
 
-    Each number is multiplied by 0.8 or 1.2 within its bounds and each choice stays; one in four is drawn anew.
+    Each number is multiplied by 0.8 or 1.2 within its bounds, and one in four is drawn anew. Choices stay: most are
+    shapes of a network, and the donor's checkpoint fits its own alone.
 
     Returns:
         The fields of `space`, changed.
     """
     changed: dict[str, Any] = {}
     for key, domain in space.items():
-        if rng.random() < 0.25:
-            changed[key] = domain.sample(random_state=rng)
-        elif isinstance(domain, Categorical):
+        if isinstance(domain, Categorical):
             changed[key] = config[key]
+        elif rng.random() < 0.25:
+            changed[key] = domain.sample(random_state=rng)
         else:
             changed[key] = _snap(domain, float(config[key]) * float(rng.choice([0.8, 1.2])))
     return changed

@@ -95,6 +95,7 @@ def _fit(config: TableSupervisedConfig, report: Report, resume: Path | None, dir
         metrics |= {
             "iteration": float(training.iteration),
             "seconds": training.seconds,
+            "pairs": float(training.iteration * config.steps * config.batch_size),
             "untrained/" + OBJECTIVE: training.untrained_objective,
             **({"best/" + OBJECTIVE: training.best_objective} if finite else {}),
             **{f"validation/{name}": value for name, value in measures.items()},
