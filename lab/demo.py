@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from lab.compare import Comparison, compare
-from lab.console import emit, print_table, progress
+from lab.console import emit, figure, print_table, progress
 from lab.errors import WorkError
 from lab.work import start_sweep
 
@@ -45,7 +45,11 @@ def demo(out: Path | None, *, as_json: bool) -> Comparison:
         for analysis in comparison.analyses:
             print_table(analysis.suite.title, *comparison.table(analysis))
         for difference in comparison.against_untrained:
-            click.echo(f"{difference.method}, trained against untrained, {difference.headline}: {difference.interval}")
+            found = difference.interval
+            click.echo(
+                f"{difference.method} on {difference.headline}, trained minus untrained: {figure(found.value)} "
+                f"[{figure(found.low)}, {figure(found.high)}], {difference.verdict}"
+            )
         click.echo(f"{time.monotonic() - begun:.0f} s; open {comparison.html}")
     losers = sorted({d.method for d in comparison.against_untrained if d.verdict != "better"})
     if losers:
