@@ -17,7 +17,7 @@ def options(**fields) -> PolicyOptions:
     return PolicyOptions(**{"backend_features": 3, "global_features": 2, "width": 8, "slots": 5, **fields})
 
 
-@pytest.fixture()
+@pytest.fixture
 def observation():
     generator = torch.Generator().manual_seed(0)
     legal = torch.tensor([[1, 1, 0, 1, 0], [0, 1, 0, 0, 0], [1, 1, 1, 1, 1]], dtype=torch.bool)
