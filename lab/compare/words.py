@@ -241,7 +241,12 @@ def _cost(analysis: Analysis, row: Row) -> str | None:
     if training.searched:
         text += f", and {duration(training.searched_seconds)} over all trials of the search ({training.searched})"
     times = row.single_seconds / analysis.row("maglev").single_seconds
-    return text + f". Building one table takes {duration(row.single_seconds)}: {times:.2g} times as long as Maglev."
+    return text + f". Building one table takes {duration(row.single_seconds)}: {_times(times)} times as long as Maglev."
+
+
+def _times(ratio: float) -> str:
+    """A ratio to two digits, without an exponent: `1.4`, `27`, `31,000`."""
+    return f"{float(f'{ratio:.2g}'):,.10g}"
 
 
 def advice(analyses: list[Analysis]) -> list[tuple[str, str]]:
