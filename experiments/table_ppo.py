@@ -19,11 +19,6 @@ from ray import tune
 from lab.experiment import Experiment, register
 from lab.tasks.table_ppo import OBJECTIVE, TablePpoConfig, fit
 
-
-def _resources(config: TablePpoConfig) -> dict[str, float]:
-    return {"cpu": float(config.threads), **({"gpu": 1.0} if config.device == "cuda" else {})}
-
-
 register(
     Experiment(
         name="table_ppo",
@@ -31,7 +26,7 @@ register(
         config=TablePpoConfig,
         fit=fit,
         space={
-            "lr": tune.loguniform(5e-3, 2e-2),
+            "learning_rate": tune.loguniform(5e-3, 2e-2),
             "entropy": tune.loguniform(0.07, 0.14),
             "sharpness": tune.loguniform(6.0, 16.0),
             "width": tune.choice([24, 32, 48]),
@@ -44,12 +39,12 @@ register(
             # 40 s of one core.
             "quick": {"iterations": 45, "validate_every": 10, "validation_pairs": 128},
             # 4 min of one core: 1.5 million steps.
-            "default": {"iterations": 250, "entropy": 0.09, "entropy_final": 0.02, "lr_final": 3e-4},
+            "default": {"iterations": 250, "entropy": 0.09, "entropy_final": 0.02, "learning_rate_final": 3e-4},
             "full": {
                 "iterations": 1000,
                 "entropy": 0.09,
                 "entropy_final": 0.02,
-                "lr_final": 3e-4,
+                "learning_rate_final": 3e-4,
                 "envs": 512,
                 "minibatch": 4096,
                 "width": 64,
@@ -59,6 +54,5 @@ register(
             },
         },
         samples=16,
-        resources=_resources,
     )
 )

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 from lab.config import Config, parse
 from lab.errors import RequestError, unknown_name
 
-__all__ = ["Experiment", "Fit", "Report", "Result", "get", "names", "register", "resources"]
+__all__ = ["Experiment", "Fit", "Report", "Result", "get", "names", "register", "require_device", "resources"]
 
 Report = Callable[[dict[str, float], Path | None], None]
 """`report(metrics, checkpoint)`, called once an iteration; a directory given as checkpoint is copied at once."""
@@ -38,6 +38,15 @@ class Fit(Protocol):
 def resources(config: Any, *, gpu: float = 1.0) -> dict[str, float]:
     """A CPU for each of the config's `threads`, and `gpu` GPUs if its `device` is `cuda`."""
     return {"cpu": float(config.threads), **({"gpu": gpu} if config.device == "cuda" else {})}
+
+
+def require_device(config: Any) -> None:
+    """Raises RequestError if the config's `device` is `cuda` and torch finds no CUDA device here."""
+    if config.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise RequestError("expected device=cpu, since torch finds no CUDA device here, but got device=cuda")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.config import Config, parse
 from lab.errors import RequestError, WorkError
-from lab.experiment import Experiment
+from lab.experiment import Experiment, require_device
 from lab.files import settle_directory, write_text
 from lab.reports import check_metrics, failure_reason
 from lab.runs import Plan, Run, RunStatus, Trial
@@ -62,19 +62,12 @@ def run_training(
     if seed is not None:
         given["seed"] = seed
     base = experiment.resolve(preset, given)
-    _check_device(base)
+    if hasattr(base, "device"):
+        require_device(base)
     plan = Plan(samples=seeds, search="list", max_concurrent=1, seed=getattr(base, "seed", 0))
     run = Run.create(experiment, kind="train", preset=preset, config=base.model_dump(mode="json"), plan=plan)
     train(experiment, run, trackers)
     return run
-
-
-def _check_device(config: Any) -> None:
-    if getattr(config, "device", "cpu") == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise RequestError("expected device=cpu, since torch finds no CUDA device here, but got device=cuda")
 
 
 def seed_configs(experiment: Experiment, run: Run) -> list[Config]:

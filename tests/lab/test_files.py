@@ -21,11 +21,16 @@ from lab.files import (
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "run.json"
     write_text(path, "old")
-    with pytest.raises(KeyError), atomic_path(path) as temporary:
-        temporary.write_text("half of the n")
-        raise KeyError("killed")
+
+    def write_and_fail():
+        with atomic_path(path) as temporary:
+            temporary.write_text("half of the n")
+            raise KeyError("killed")
+
+    with pytest.raises(KeyError):
+        write_and_fail()
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["run.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path, monkeypatch):
@@ -39,7 +44,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(WorkError, match="No space left on device"):
         write_text(path, "new")
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["run.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_a_folder_that_is_a_file_is_one_line(tmp_path):
@@ -51,7 +56,7 @@ def test_a_folder_that_is_a_file_is_one_line(tmp_path):
 def test_nan_never_reaches_a_json_file(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "x.json", {"a": float("nan")})
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

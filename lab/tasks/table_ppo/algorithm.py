@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import ray
-import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
@@ -17,6 +16,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from torch import Tensor
 
 from lab.errors import RequestError
+from lab.experiment import require_device
 from lab.sweep.cluster import ray_session
 from lab.tasks.table_ppo.config import TablePpoConfig
 from lab.tasks.table_ppo.module import TablePolicyModule
@@ -34,7 +34,7 @@ _LEARNER_METRICS = {
     "kl": "mean_kl_loss",
     "explained_variance": "vf_explained_var",
     "gradient_norm": "gradients_default_optimizer_global_norm",
-    "lr": "default_optimizer_learning_rate",
+    "learning_rate": "default_optimizer_learning_rate",
 }
 
 
@@ -45,8 +45,7 @@ def local_ray(config: TablePpoConfig) -> Iterator[None]:
     Raises:
         RequestError: there is no such device, or no room for the remote runners.
     """
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise RequestError("expected device=cpu, because torch finds no CUDA device here, but got device=cuda")
+    require_device(config)
     logger = logging.getLogger("ray")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -105,7 +104,7 @@ def make_algorithm(config: TablePpoConfig, iterations_done: int = 0) -> Algorith
             train_batch_size_per_learner=config.batch,
             minibatch_size=config.minibatch,
             num_epochs=config.epochs,
-            lr=_falling(config, config.lr, config.lr_final, iterations_done),
+            lr=_falling(config, config.learning_rate, config.learning_rate_final, iterations_done),
             gamma=config.gamma,
             lambda_=config.gae_lambda,
             clip_param=config.clip,

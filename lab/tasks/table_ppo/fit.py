@@ -29,7 +29,7 @@ def fit(config: TablePpoConfig, report: Report, *, resume: Path | None = None) -
     Args:
         config: the training.
         report: called once an iteration with `iteration`, `seconds`, `env_steps`, `episode_return`, the losses,
-            `entropy` and `kl` in nats, `explained_variance`, `lr`, and the last validation's metrics.
+            `entropy` and `kl` in nats, `explained_variance`, `learning_rate`, and the last validation's metrics.
         resume: a checkpoint directory that a fit wrote (`lab.tasks.table_ppo.checkpoint`).
 
     Returns:
@@ -67,7 +67,9 @@ def _train(config: TablePpoConfig, report: Report, resume: Path | None) -> Resul
             weights = policy_weights(algorithm)
             if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
                 report({**metrics, "seconds": time.perf_counter() - started, OBJECTIVE: math.nan}, None)
-                raise WorkError(f"the weights are not finite after iteration {iteration}: a smaller lr may help")
+                raise WorkError(
+                    f"the weights are not finite after iteration {iteration}: a smaller learning_rate may help"
+                )
             validation, best_score = progress.validation, progress.best_score
             if iteration == 1 or last or iteration % config.validate_every == 0:
                 tables = SequentialTables(config.policy)

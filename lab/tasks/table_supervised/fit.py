@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 
 from envs.scenarios import sample_batch, stream
-from lab.errors import RequestError
-from lab.experiment import Report, Result
+from lab.experiment import Report, Result, require_device
 from lab.tables.scored import ScoredTables
 from lab.tasks.table_supervised.config import TableSupervisedConfig
 from lab.tasks.table_supervised.data import OBJECTIVE, Batch, batch_of, evaluate
@@ -70,8 +69,7 @@ def loss_of(
 
 
 def _fit(config: TableSupervisedConfig, report: Report, resume: Path | None, directory: Path) -> Result:
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise RequestError("expected device cpu, since torch finds no CUDA device here, but got device 'cuda'")
+    require_device(config)
     device = torch.device(config.device)
     validation = sample_batch(
         config.scenarios(), config.validation_scenarios, stream("validation", _VALIDATION_SEED, config.size)

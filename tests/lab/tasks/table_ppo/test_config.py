@@ -15,7 +15,7 @@ from lab.tasks.table_ppo.config import TablePpoConfig
         ({"width": 9, "attention": 2}, "width must be a multiple of attention"),
         ({"network": "mlp", "size": 23}, "size must be 47"),
         ({"gae_lambda": 1.5}, "gae_lambda"),
-        ({"lr": 0}, "lr"),
+        ({"learning_rate": 0}, "learning_rate"),
         ({"balance": "masks"}, "balance"),
         ({"n_envs": 3}, "unknown config field"),
         ({"seed": -1}, "seed"),

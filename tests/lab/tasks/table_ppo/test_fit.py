@@ -78,7 +78,7 @@ def test_every_report_has_the_objective_and_finite_metrics(trained):
         assert all(math.isfinite(value) for value in row.values()), row
         assert row["validation/imbalance"] == row["validation/invalid"] == 0
         assert row[OBJECTIVE] == row["validation/churn_ratio"]
-    assert trained.rows[0]["lr"] > trained.rows[-1]["lr"]
+    assert trained.rows[0]["learning_rate"] > trained.rows[-1]["learning_rate"]
 
 
 def test_the_same_seed_gives_the_same_metrics_bit_for_bit(trained, tmp_path):
@@ -107,7 +107,7 @@ def test_a_resumed_training_goes_on_where_it_was(trained, tmp_path):
     assert [row["iteration"] for row in resumed.rows] == [3]
     row, straight = resumed.rows[0], trained.rows[2]
     assert row["env_steps"] == straight["env_steps"]
-    assert row["lr"] == pytest.approx(straight["lr"])
+    assert row["learning_rate"] == pytest.approx(straight["learning_rate"])
     assert row["seconds"] > trained.rows[1]["seconds"]
     # RLlib keeps no environments: the scenarios that follow are new ones, not the first again.
     assert row["episode_return"] not in {each["episode_return"] for each in trained.rows}
