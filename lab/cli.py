@@ -91,7 +91,9 @@ def train(experiment: str, overrides: tuple[str, ...], preset: str, seed: int, s
     "--grid-points", type=click.IntRange(min=2), help="Values of each domain that is not a list, for --search grid."
 )
 @click.option(
-    "--max-concurrent", type=click.IntRange(min=1), help="Trials at once.  [default: as many as the resources allow]"
+    "--max-concurrent",
+    type=click.IntRange(min=1),
+    help="Trials at once.  [default: one a core; on a cluster, all that fit]",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the search.")
 @click.option("--address", help="A running Ray cluster (auto, or host:port).  [default: a local Ray]")

@@ -53,7 +53,8 @@ def make_plan(
         samples: number of trials, at least 1 (at least 2 for `pbt`). A grid has as many as it has points.
         search: one of `SEARCHES`.
         scheduler: one of `SCHEDULERS`.
-        max_concurrent: trials at once, at least 1; by default as many as this machine has cores.
+        max_concurrent: trials at once, at least 1; by default as many as this machine has cores, on a cluster all that
+            its resources hold. Optuna learns from trials that have ended: give it a fraction of `samples`.
         seed: of the search; the trials' own seed is a config field.
         grid_points: values from each domain that is not a list of choices; for `grid` only.
         storage: where Tune's checkpoints go: a folder that every node sees, or a bucket (`s3://...`). By default the
@@ -78,7 +79,9 @@ def make_plan(
             raise RequestError(f"expected no --samples with --search grid, or {size}, its points, but got {samples}")
         samples = size
     samples = experiment.samples if samples is None else samples
-    max_concurrent = (os.cpu_count() or 1) if max_concurrent is None else max_concurrent
+    if max_concurrent is None:
+        on_cluster = address is not None or bool(os.environ.get("RAY_ADDRESS"))
+        max_concurrent = samples if on_cluster else os.cpu_count() or 1
     for option, number, least in (
         ("--samples", samples, 2 if scheduler == "pbt" else 1),
         ("--max-concurrent", max_concurrent, 1),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -164,3 +166,9 @@ def test_a_population_needs_a_checkpoint_to_clone() -> None:
     assert all(change["donor"] == 1 and change["checkpoint"] == "there" for change in changes.values())
     assert changes[7]["config"]["seed"] == 7, "a clone keeps its own seed"
     assert renew(toy(), trials[:1], 4, seed=0) == {}
+
+
+@pytest.mark.parametrize(("address", "at_once"), [(None, os.cpu_count()), ("auto", 64)])
+def test_a_cluster_is_filled_and_one_machine_is_not_crowded(address, at_once, monkeypatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert make_plan(toy(), samples=64, address=address).max_concurrent == at_once
