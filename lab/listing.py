@@ -44,7 +44,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "run": run.name,
         "folder": str(run.folder),
         "kind": manifest.kind,
-        "status": manifest.status,
+        "status": run.status,
         "preset": manifest.preset,
         "metric": manifest.metric,
         "best_trial": best,

@@ -174,6 +174,17 @@ class Run(Journal):
         """`<experiment>/<UTC stamp>-<id>`."""
         return f"{self.manifest.experiment}/{self.folder.name}"
 
+    @property
+    def status(self) -> str:
+        """The manifest's status; `killed` where it says running and nobody is working on the run."""
+        if self.manifest.status != "running" or self._lock.is_locked:
+            return self.manifest.status
+        try:
+            with self._lock.acquire(timeout=0):
+                return "killed"
+        except (Timeout, OSError):
+            return self.manifest.status
+
     def claim(self) -> None:
         """Takes the run for writing, until this process ends or `release` is called.
 

@@ -139,3 +139,13 @@ def test_a_run_folder_that_cannot_be_written_leaves_nothing(tmp_path: Path, monk
     with pytest.raises(RequestError, match="a folder to write runs into"):
         Run.create(EXPERIMENT, kind="train", preset="default", config={}, plan=Plan(samples=1))
     assert json.dumps(blocker.read_text()) == '""'
+
+
+def test_a_run_whose_process_was_killed_says_so(run: Run) -> None:
+    assert Run(run.folder).status == "killed"
+    run.claim()
+    assert run.status == "running"
+    assert Run(run.folder).status == "running"
+    run.finish("finished")
+    run.release()
+    assert Run(run.folder).status == "finished"
