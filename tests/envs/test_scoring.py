@@ -86,6 +86,53 @@ def test_scores_equal_the_slow_reference(tables: tuple[list[int], list[int]], a:
     assert moves.regret[0] == pytest.approx(moves.changed[0] - moves.optimum[0])
 
 
+def hand_outs(names: list[str], size: int, weights: dict[str, int] | None) -> set[tuple[int, ...]]:
+    """Every way to give each of `names` its even load: who of its equals gets the larger one is free."""
+    if weights is None:
+        floor, ceiling = size // len(names), -(-size // len(names))
+        return {ways for ways in itertools.product({floor, ceiling}, repeat=len(names)) if sum(ways) == size}
+    even = slow_even_loads(names, size, weights)
+    classes = {weight: [name for name in names if weights[name] == weight] for weight in set(weights.values())}
+    ways = set()
+    for orders in itertools.product(*(itertools.permutations(equals) for equals in classes.values())):
+        quota = {
+            name: even[stand_in]
+            for equals, order in zip(classes.values(), orders, strict=True)
+            for name, stand_in in zip(equals, order, strict=True)
+        }
+        ways.add(tuple(quota[name] for name in names))
+    return ways
+
+
+@given(data=st.data(), weighted=st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_imbalance_is_the_distance_to_the_nearest_even_table(data: st.DataObject, weighted: bool) -> None:
+    """Else a table that is perfectly even, but not in the order of the ids, would be told that it is not."""
+    n = data.draw(st.integers(1, 5))
+    size = data.draw(st.integers(1, 13))
+    names = IDS[:n]
+    weights = None
+    if weighted:
+        some = st.lists(st.integers(0, 3), min_size=n, max_size=n).filter(any)
+        weights = dict(zip(names, data.draw(some), strict=True))
+    ways = hand_outs(names, size, weights)
+    assert {sum(way) for way in ways} == {size}
+    # Half the tables are even ones with some entries given away, so that distances near 0 are met too.
+    table = data.draw(st.lists(st.integers(0, n - 1), min_size=size, max_size=size))
+    if data.draw(st.booleans()):
+        even = np.repeat(np.arange(n), data.draw(st.sampled_from(sorted(ways)))).tolist()
+        table = [*table[: data.draw(st.integers(0, 2))], *even][:size]
+    load = [table.count(column) for column in range(n)]
+    nearest = min(sum(max(0, have - want) for have, want in zip(load, way, strict=True)) for way in ways)
+
+    order = data.draw(st.permutations(range(n)))
+    score = score_table(
+        np.argsort(order)[table], [names[i] for i in order], weights and [float(weights[names[i]]) for i in order]
+    )
+    assert score.imbalance == pytest.approx(nearest / size)
+    assert score.invalid == 0
+
+
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_batched_equals_single_in_every_order(data: st.DataObject) -> None:
