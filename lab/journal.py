@@ -126,9 +126,15 @@ class Journal:
         line = (json.dumps(event, allow_nan=False) + "\n").encode()
         try:
             with self._path.open("ab", buffering=0) as file:
-                if file.write(line) != len(line):
-                    raise OSError("the disk is full")
-                os.fsync(file.fileno())
+                before = file.tell()
+                try:
+                    if file.write(line) != len(line):
+                        raise OSError("the disk is full")
+                    os.fsync(file.fileno())
+                except OSError:
+                    # Half a line would be glued to whatever is written next, and spoil both.
+                    file.truncate(before)
+                    raise
         except OSError as error:
             raise WorkError(f"cannot write the journal {self._path}: {error.strerror or error}") from error
         self._apply(event)

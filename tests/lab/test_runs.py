@@ -132,6 +132,36 @@ def test_a_full_disk_is_said_in_one_line(run: Run, monkeypatch: pytest.MonkeyPat
         run.add_trial(0, {"seed": 0})
 
 
+def test_a_journal_goes_on_after_the_disk_was_full(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.add_trial(0, {"seed": 0})
+    opened = Path.open
+
+    class Half:
+        """A file on a disk with room for half a line."""
+
+        def __init__(self, *args: object, **options: object) -> None:
+            self.file = opened(*args, **options)
+
+        def __enter__(self) -> Half:
+            return self
+
+        def __exit__(self, *reason: object) -> None:
+            self.file.close()
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.file, name)
+
+        def write(self, data: bytes) -> int:
+            return self.file.write(data[: len(data) // 2])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda *args, **options: Half(*args, **options))
+        with pytest.raises(WorkError, match="the disk is full"):
+            run.add_result(0, {"iteration": 1, "loss": 1.0})
+    run.add_result(0, {"iteration": 2, "loss": 0.5})
+    assert sorted(Run(run.folder).trials[0].results) == [2]
+
+
 def test_a_run_folder_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("")
