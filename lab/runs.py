@@ -255,6 +255,11 @@ class Run(Journal):
         """Writes `run.json`, whole or not at all."""
         write_json(self.folder / MANIFEST, self.manifest.model_dump(mode="json"))
 
+    def failure(self) -> WorkError:
+        """What to raise for a run of which every trial failed."""
+        first = self.trials[min(self.trials)]
+        return WorkError(f"all {len(self.trials)} trials of {self.name} failed; the first: {first.reason}")
+
     def best_trial(self) -> int | None:
         """The index of the trial with the best objective by validation, ties to the first; failed ones do not count."""
         sign = 1 if self.manifest.mode == "min" else -1

@@ -22,6 +22,13 @@ class _Failed(BaseException):
     """Leaves a fit from inside its report; no `except Exception` of a task holds it up."""
 
 
+class _Refused(BaseException):
+    """A fit that cannot go on from its checkpoint: what is wrong with the files is no failure of the trial."""
+
+    def __init__(self, error: RequestError) -> None:
+        self.error = error
+
+
 class _Unwritable(BaseException):
     """The same, when the run folder cannot be written: the next trial's could not be either."""
 
@@ -88,11 +95,11 @@ def train(experiment: Experiment, run: Run, trackers: Iterable[Tracker] = ()) ->
         trackers: told of everything; those that fail do not end the training (see `Tracking`).
 
     Returns:
-        `finished`, or `failed` for a run that had failed before. A run that has ended already is left alone.
+        `finished`. A run that has ended already is left alone.
 
     Raises:
-        RequestError: another process works on the run.
-        WorkError: every trial failed, or a file cannot be written.
+        RequestError: another process works on the run, or a checkpoint is damaged; the run is left as it was.
+        WorkError: every trial failed, now or before, or a file cannot be written.
         KeyboardInterrupt: Ctrl-C; the run can be resumed.
     """
     configs = seed_configs(experiment, run)
@@ -101,11 +108,15 @@ def train(experiment: Experiment, run: Run, trackers: Iterable[Tracker] = ()) ->
     try:
         if run.manifest.status in ("finished", "failed"):
             tracking.catch_up(run)
+            if run.manifest.status == "failed":
+                raise run.failure()
             return run.manifest.status
+        before = run.manifest.status
         tracking.start(run)
         run.manifest.status = "running"
         run.save_manifest()
         status: RunStatus = "interrupted"
+        refusal: RequestError | None = None
         try:
             for index, config in enumerate(configs):
                 if index not in run.trials:
@@ -113,11 +124,19 @@ def train(experiment: Experiment, run: Run, trackers: Iterable[Tracker] = ()) ->
                 if not run.trials[index].ended:
                     _train_trial(experiment, config, run, run.trials[index], tracking)
             status = "failed" if all(trial.status == "failed" for trial in run.trials.values()) else "finished"
+        except _Refused as refused:
+            refusal = refused.error
         finally:
-            run.finish(status)
+            if refusal is None:
+                run.finish(status)
+            else:
+                run.manifest.status = before
+                run.save_manifest()
             tracking.end(status)
+        if refusal is not None:
+            raise refusal
         if status == "failed":
-            raise WorkError(f"all {len(run.trials)} trials of {run.name} failed; the first: {run.trials[0].reason}")
+            raise run.failure()
         return status
     finally:
         run.release()
@@ -127,8 +146,12 @@ def _train_trial(experiment: Experiment, config: Config, run: Run, trial: Trial,
     folder = run.trial_folder(trial.index) / "checkpoint"
     settle_directory(folder)
     index = trial.index
+    resume = folder if folder.is_dir() else None
+    reported = False
 
     def report(metrics: dict[str, float], checkpoint: Path | None = None) -> None:
+        nonlocal reported
+        reported = True
         wrong = check_metrics(metrics, experiment.metric)
         if wrong is not None:
             raise _Failed(wrong)
@@ -141,12 +164,14 @@ def _train_trial(experiment: Experiment, config: Config, run: Run, trial: Trial,
             raise _Unwritable(error) from error
 
     try:
-        experiment.fit(config, report, resume=folder if folder.is_dir() else None)
+        experiment.fit(config, report, resume=resume)
     except _Failed as failure:
         run.end_trial(index, "failed", str(failure))
     except _Unwritable as unwritable:
         raise unwritable.error from None
     except Exception as error:
+        if isinstance(error, RequestError) and resume is not None and not reported:
+            raise _Refused(error) from error
         write_text(run.trial_folder(index) / "error.txt", traceback.format_exc())
         run.end_trial(index, "failed", failure_reason(error))
     else:

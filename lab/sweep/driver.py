@@ -98,9 +98,9 @@ def sweep(
         `finished`. A run that was finished already is left alone.
 
     Raises:
-        RequestError: another process works on the run, the cluster or storage is not there, or the experiment's space
-            has lost a field since the run was made.
-        WorkError: every trial failed, or a file cannot be written.
+        RequestError: another process works on the run, the cluster or storage is not there, a checkpoint is damaged, or
+            the experiment's space is not what it was when the run was made.
+        WorkError: every trial failed, now or before, or a file cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the run can be resumed.
     """
     plan = run.manifest.plan
@@ -110,6 +110,8 @@ def sweep(
     try:
         if run.manifest.status in ("finished", "failed"):
             Tracking(trackers).catch_up(run)
+            if run.manifest.status == "failed":
+                raise run.failure()
             return run.manifest.status
         with ray_session(address or plan.address):
             storage = _check_cluster(experiment, base, plan, run)
@@ -130,8 +132,7 @@ def sweep(
         if status == "interrupted":
             raise KeyboardInterrupt
         if status == "failed":
-            first = run.trials[min(run.trials)]
-            raise WorkError(f"all {len(run.trials)} trials of {run.name} failed; the first: {first.reason}")
+            raise run.failure()
         return status
     finally:
         run.release()

@@ -39,6 +39,11 @@ class Halt(DriverOnly, tune.Stopper):
         self.raised = False
         self.error: Exception | None = None
 
+    @property
+    def broken(self) -> bool:
+        """Whether there was an error: nothing more is to be recorded then."""
+        return self.error is not None
+
     def __call__(self, trial_id: str, result: dict) -> bool:
         return False
 

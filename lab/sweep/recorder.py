@@ -8,6 +8,7 @@ from typing import Any
 
 from ray import tune
 
+from lab.errors import RequestError, WorkError
 from lab.files import write_text
 from lab.runs import Run, Trial, TrialStatus
 from lab.sweep.halt import DriverOnly, Halt
@@ -39,6 +40,8 @@ class Recorder(DriverOnly, tune.Callback):
         self._closings: dict[str, dict[str, Any]] = {}
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
+        if self._halt.broken:
+            return
         with self._halt.guard():
             index = trial.config["index"]
             if "closing" in result:
@@ -47,12 +50,16 @@ class Recorder(DriverOnly, tune.Callback):
                 self._tracking.result(self._run.trials[index], int(result["lab"]["iteration"]))
 
     def on_checkpoint(self, iteration: int, trials: list, trial: Any, checkpoint: tune.Checkpoint, **info: Any) -> None:
+        if self._halt.broken:
+            return
         with self._halt.guard():
             # Tune takes the checkpoint of a result before it lets the trial go on.
             step = int(trial.last_result["lab"]["iteration"])
             self._run.add_checkpoint(trial.config["index"], step, self._storage.address(checkpoint))
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        if self._halt.broken:
+            return
         with self._halt.guard():
             index = trial.config["index"]
             closing = self._closings.pop(trial.trial_id, None)
@@ -63,6 +70,10 @@ class Recorder(DriverOnly, tune.Callback):
                 if closing.get("traceback"):
                     write_text(self._run.trial_folder(index) / "error.txt", closing["traceback"])
                 self._end(index, "failed", closing["reason"])
+            elif closing["closing"] == "refused":
+                raise RequestError(closing["reason"])
+            elif closing["closing"] == "unwritable":
+                raise WorkError(closing["reason"])
             elif closing["closing"] == "finished":
                 self._end(index, "finished")
             elif index in self._overdue:
@@ -71,6 +82,8 @@ class Recorder(DriverOnly, tune.Callback):
                 self._run.add_arrival(index, trial.config["until"])
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        if self._halt.broken:
+            return
         with self._halt.guard():
             died = self._run.manifest.plan.max_failures + 1
             self._end(trial.config["index"], "failed", f"its process died {died} times")

@@ -59,6 +59,8 @@ class JournalSearcher(DriverOnly, Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """What the Tune trial `trial_id` is to do; None if it has to wait, `FINISHED` if there is nothing left."""
+        if self._halt.broken:
+            return str(Searcher.FINISHED)
         with self._halt.guard():
             if len(self._live) >= self._plan.max_concurrent:
                 return None

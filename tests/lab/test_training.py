@@ -115,6 +115,8 @@ def test_a_failed_trial_says_why_and_the_others_go_on() -> None:
         run_training(EXPERIMENT)
     (failed,) = [other for path in list_runs() if (other := Run(path)).manifest.status == "failed"]
     assert "Traceback" in (failed.trial_folder(0) / "error.txt").read_text()
+    with pytest.raises(WorkError, match=r"all 1 trials of .* failed; the first: ZeroDivisionError"):
+        train(EXPERIMENT, failed)
 
 
 def test_ctrl_c_leaves_a_run_that_resumes_from_its_last_checkpoint() -> None:
@@ -142,6 +144,23 @@ def test_a_kill_between_result_and_checkpoint_repeats_the_iteration_but_not_its_
     train(EXPERIMENT, Run(run.folder), [log])
     assert log.told == ["start", (0, 4), (0, "finished"), "finished"]
     assert Run(run.folder).trials[0].results[3] == {"iteration": 3.0, "loss": 0.25}
+
+
+@pytest.mark.parametrize("status", ["interrupted", "running"])
+def test_a_damaged_checkpoint_is_refused_and_the_run_stays_as_it_was(status: str) -> None:
+    TROUBLE["at"], TROUBLE["error"] = (0, 3), KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        run_training(EXPERIMENT, seeds=2)
+    run = Run(list_runs()[0])
+    run.manifest.status = status
+    run.save_manifest()
+    files = [run.folder / "run.json", run.folder / "journal.jsonl"]
+    before = [path.read_bytes() for path in files]
+    TROUBLE["at"], TROUBLE["error"] = (0, 3), RequestError("expected a whole checkpoint")
+    with pytest.raises(RequestError, match="expected a whole checkpoint"):
+        train(EXPERIMENT, Run(run.folder))
+    assert [path.read_bytes() for path in files] == before
+    assert train(EXPERIMENT, Run(run.folder)) == "finished"
 
 
 def test_a_report_without_the_objective_fails_the_trial() -> None:
