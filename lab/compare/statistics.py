@@ -84,15 +84,19 @@ def interquartile_mean(values: Floats, axis: int | tuple[int, ...] | None = None
     return np.asarray(flat @ (inside / (count / 2)))
 
 
-class _SeededBootstrap(StratifiedBootstrap):
-    """rliable's stratified bootstrap, drawing from the generator it is given.
+class _WholeSeedBootstrap(StratifiedBootstrap):
+    """rliable's stratified bootstrap with whole seeds: each resample takes the same seeds in every stratum.
 
-    The original draws from NumPy's global state, whatever `random_state` says (rliable 1.2.0, `update_indices`).
+    The original draws the seeds of each stratum by themselves, which is right for runs that belong to one task each.
+    It also draws from NumPy's global state, whatever `random_state` says (rliable 1.2.0, `update_indices`); this one
+    draws from the generator it is given.
     """
 
     def update_indices(self) -> tuple[NDArray[np.int64], ...]:
         scores = self.pos_data[0]
-        return (self.generator.integers(scores.shape[0], size=scores.shape), *self._strata_indices)
+        seeds = len(scores)
+        drawn = self.generator.integers(seeds, size=(seeds, *(1 for _ in scores.shape[1:])))
+        return (drawn, *self._strata_indices)
 
 
 def stratified_interval(
@@ -100,7 +104,11 @@ def stratified_interval(
 ) -> tuple[list[Interval], list[list[Interval]]]:
     """Interquartile means over seeds, with stratified-bootstrap 95 % intervals over seeds.
 
-    The strata are the tasks (the n of a churn suite). The middle half is taken of the seeds of each task and then
+    Seeds and tasks are crossed: the same networks are scored on every task (the n of a churn suite), so what is good
+    or bad about one shows in all of them. A resample therefore draws whole seeds. Drawn for each task by itself, such
+    errors would seem to cancel, and the interval would be too narrow by up to the root of the number of tasks.
+
+    The estimate is stratified: every resample holds every task. The middle half is taken of the seeds of each task and then
     averaged over tasks: trimming seeds and tasks together, as for a suite of Atari games, would leave the smallest and
     largest fleets out of a figure that is about all of them.
 
@@ -118,9 +126,11 @@ def stratified_interval(
         by_task = interquartile_mean(sample, 0)
         return np.concatenate([by_task.mean(axis=0), by_task.ravel()])
 
-    # Strata are resampled one by one, so the order within each is free; sorted, it cannot matter.
-    ordered = np.sort(scores, axis=0)
-    low, high = _SeededBootstrap(ordered, seed=rng).conf_int(estimate, reps=replicates, method="percentile", size=0.95)
+    # Whole seeds in an order of their own, so that the order in which they were given cannot matter.
+    ordered = scores[np.lexsort(scores.reshape(len(scores), -1).T)]
+    low, high = _WholeSeedBootstrap(ordered, seed=rng).conf_int(
+        estimate, reps=replicates, method="percentile", size=0.95
+    )
     intervals = [
         Interval(float(v), float(a), float(b), "seeds") for v, a, b in zip(estimate(ordered), low, high, strict=True)
     ]

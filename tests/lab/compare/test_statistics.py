@@ -70,6 +70,27 @@ def test_stratified_interval_covers_the_truth():
     assert hits / rounds > 0.85
 
 
+def test_stratified_interval_covers_the_truth_where_a_seed_is_good_or_bad_on_all_tasks():
+    rng = np.random.default_rng(7)
+    truth, hits, rounds = 0.5, 0, 300
+    for _ in range(rounds):
+        # The same networks on every task: most of the chance is the seed's, and averaging over tasks removes none.
+        scores = truth + np.linspace(-0.2, 0.2, 6)[None, :] + rng.normal(0, 0.05, (8, 1)) + rng.normal(0, 0.01, (8, 6))
+        (overall,), _ = stratified_interval(scores[..., None], rng, 200)
+        hits += overall.low <= truth <= overall.high
+    assert hits / rounds > 0.87
+
+
+def test_seeds_that_agree_on_average_have_an_average_without_an_interval_though_tasks_differ():
+    # What one seed loses on the first task it gains on the second: only whole seeds keep that.
+    gain = np.random.default_rng(8).random(6)
+    (overall,), by_task = stratified_interval(
+        np.stack([gain, 1 - gain], axis=1)[:, :, None], np.random.default_rng(0), 200
+    )
+    assert overall.high - overall.low == pytest.approx(0, abs=1e-12)
+    assert all(interval.high - interval.low > 0.1 for (interval,) in by_task)
+
+
 def test_fleet_interval_covers_the_truth():
     rng = np.random.default_rng(4)
     hits, rounds = 0, 300
