@@ -108,9 +108,9 @@ def stratified_interval(
     or bad about one shows in all of them. A resample therefore draws whole seeds. Drawn for each task by itself, such
     errors would seem to cancel, and the interval would be too narrow by up to the root of the number of tasks.
 
-    The estimate is stratified: every resample holds every task. The middle half is taken of the seeds of each task and then
-    averaged over tasks: trimming seeds and tasks together, as for a suite of Atari games, would leave the smallest and
-    largest fleets out of a figure that is about all of them.
+    The estimate is stratified: every resample holds every task. The middle half is taken of the seeds of each task and
+    then averaged over tasks: trimming seeds and tasks together, as for a suite of Atari games, would leave the smallest
+    and largest fleets out of a figure that is about all of them.
 
     Args:
         scores: shape (seeds, tasks, K): K scores of each seed on each task; at least 2 seeds.
