@@ -1,7 +1,7 @@
 """The supervised table: gradient descent on the overlap, by identity, of the tables before and after.
 
 The objective is the churn ratio on validation scenarios after every uneven or invalid entry has been paid for with one
-more move (`lab.tasks.table_supervised.data.evaluate`): decoders that are exactly even and those that are not compare on
+more move (`lab.tables.judging.judge`): decoders that are exactly even and those that are not compare on
 it, and no trial wins by being uneven. Under the `balanced` decoder it is the churn ratio itself.
 
 What the presets reach at exact evenness (seeds 0 to 2 of `quick`, 0 and 1 of `default`; CPU time on one core). Networks

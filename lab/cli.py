@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lab.console import Name, Verbs, emit, figure, print_table, progress, run_cli
+from lab.console import Name, Verbs, busy, emit, figure, print_table, progress, run_cli
 from lab.errors import WorkError
 
 # Ray, torch and MLflow are imported by the verbs that need them: `lab --help` answers at once.
@@ -166,6 +166,7 @@ def compare(
 def watch(tensorboard_port: int, mlflow_port: int, as_json: bool) -> None:
     """Serve TensorBoard and MLflow over all runs, on loopback, until Ctrl-C."""
     import signal
+    from contextlib import ExitStack
 
     from lab.paths import runs_root
     from lab.watch import serve, wait
@@ -173,7 +174,10 @@ def watch(tensorboard_port: int, mlflow_port: int, as_json: bool) -> None:
     # Whatever ends this process ends the servers too, also where a shell had it ignore Ctrl-C.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    with serve(runs_root(), tensorboard_port=tensorboard_port, mlflow_port=mlflow_port) as pages:
+    with ExitStack() as stack:
+        with busy("starting both servers"):
+            served = serve(runs_root(), tensorboard_port=tensorboard_port, mlflow_port=mlflow_port)
+            pages = stack.enter_context(served)
         if as_json:
             emit({page.name.lower(): page.url for page in pages})
         else:
@@ -220,7 +224,8 @@ def table_build(
     from lab.table_files import build_table, read_backends, refuse_to_replace, write_table
 
     refuse_to_replace(out, force=force)
-    document = build_table(algorithm, size, read_backends(backends_path, weights_path))
+    with busy("building the table"):
+        document = build_table(algorithm, size, read_backends(backends_path, weights_path))
     write_table(out, document, force=force)
     if as_json:
         emit(document.to_json())
@@ -272,7 +277,12 @@ def doctor(as_json: bool) -> None:
     from lab.doctor import examine
 
     findings = []
-    for finding in examine():
+    steps = examine()
+    while True:
+        with busy("looking"):
+            finding = next(steps, None)
+        if finding is None:
+            break
         findings.append(finding)
         if not as_json:
             click.echo(f"{finding.state:4}  {finding.subject:16}  {finding.detail}  →  {finding.advice}")

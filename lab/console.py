@@ -12,12 +12,13 @@ from typing import Any, NoReturn
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from lab.errors import RequestError, WorkError, unknown_name
 
-__all__ = ["Name", "Verbs", "emit", "figure", "print_table", "progress", "run_cli"]
+__all__ = ["Name", "Verbs", "busy", "emit", "figure", "print_table", "progress", "run_cli"]
 
 
 class Name(click.ParamType):
@@ -72,6 +73,9 @@ def run_cli(command: click.Command, arguments: Sequence[str] | None = None) -> N
 
 
 def _fail(error: Exception) -> NoReturn:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        sys.exit(2)
     if isinstance(error, RequestError):
         line, status = str(error), 2
     elif isinstance(error, click.ClickException):
@@ -84,6 +88,16 @@ def _fail(error: Exception) -> NoReturn:
         line, status = f"{type(error).__name__}: {error} (--debug shows where)", 1
     click.echo("lab: " + " ".join(line.split()), err=True)
     sys.exit(status)
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """A spinner on standard error for work that says nothing of how far it is; nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with Console(stderr=True).status(escape(what)):
+        yield
 
 
 @contextmanager
@@ -108,7 +122,7 @@ def progress(description: str) -> Iterator[Callable[[int, int, str], None]]:
         TextColumn("[bold]{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[what]}"),
+        TextColumn("{task.fields[what]}", markup=False),
     )
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
         task = bar.add_task(description, total=None, what="")
@@ -139,10 +153,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     """Prints a table on standard output, as wide as it needs when that is not a terminal."""
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     if title:
-        console.print(title, style="bold")
+        console.print(escape(title), style="bold")
     table = Table(header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(escape(column), overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        # A backend such as [fe80::1]:80 is no markup.
+        table.add_row(*map(escape, row))
     console.print(table)

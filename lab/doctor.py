@@ -165,19 +165,12 @@ def _token() -> Finding:
 def _ray() -> Finding:
     import ray
 
-    if ray.is_initialized():
-        return Finding("Ray", "ok", "is running in this process", "nothing to do")
+    from lab.sweep.cluster import ray_session
+
     try:
-        ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        answer = ray.get(ray.remote(platform.python_version).remote(), timeout=60)
+        with ray_session(None):
+            answer = ray.get(ray.remote(platform.python_version).remote(), timeout=60)
     except Exception as error:  # whatever keeps Ray from starting is the finding
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return Finding(
-            "Ray",
-            "bad",
-            f"does not start: {first}",
-            "look at the newest folder of logs under /tmp/ray/session_latest/logs",
-        )
-    finally:
-        ray.shutdown()
-    return Finding("Ray", "ok", f"a local Ray started and ran a task (Python {answer})", "nothing to do")
+        return Finding("Ray", "bad", f"does not start: {first}", "look at the logs under /tmp/ray/session_latest/logs")
+    return Finding("Ray", "ok", f"started and ran a task (Python {answer})", "nothing to do")

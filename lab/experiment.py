@@ -66,6 +66,8 @@ class Experiment:
         samples: trials of a sweep, unless it is told otherwise.
         searcher: `random`, `grid` or `optuna`, likewise.
         scheduler: `none`, `asha` or `pbt`, likewise.
+        check: `(config, in_sweep)`, raises RequestError for a configuration that cannot be trained on this machine, or
+            not in a trial of a sweep; asked before anything is written.
         resources: Ray resources of one trial, from its config; a fraction of a GPU lets trials share it.
     """
 
@@ -80,6 +82,7 @@ class Experiment:
     samples: int = 16
     searcher: str = "random"
     scheduler: str = "none"
+    check: Callable[[Any, bool], None] = field(default=lambda config, in_sweep: None)
     resources: Callable[[Any], dict[str, float]] = field(default=lambda config: resources(config))
 
     def __post_init__(self) -> None:

@@ -19,7 +19,9 @@ def runs_root() -> Path:
 
 def list_runs() -> list[Path]:
     """Every run folder under `runs_root()`, oldest first (folder names start with a UTC stamp)."""
-    return sorted((path.parent for path in runs_root().glob(f"*/*/{MANIFEST}")), key=lambda path: path.name)
+    # A kill while a run is made leaves a part of it under a hidden name.
+    found = (path.parent for path in runs_root().glob(f"*/*/{MANIFEST}") if not path.parent.name.startswith("."))
+    return sorted(found, key=lambda path: path.name)
 
 
 def find_run(name: str) -> Path:

@@ -137,7 +137,8 @@ def _answers(page: Page, timeout: float) -> None:
         if page.process.poll() is not None:
             raise WorkError(f"{page.name} ended with status {page.process.returncode} before it answered at {page.url}")
         try:
-            with urllib.request.urlopen(page.url, timeout=5):
+            # A proxy has no business with loopback.
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(page.url, timeout=5):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)

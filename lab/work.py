@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import experiments  # noqa: F401  (importing the package registers them)
 from lab.config import parse_assignments
+from lab.console import busy
 from lab.errors import RequestError, WorkError
 from lab.experiment import get
-from lab.paths import find_run
+from lab.paths import find_run, runs_root
 from lab.runs import Run, RunStatus, Trial
 from lab.sweep import run_sweep, sweep
 from lab.tracking import Tracker, standard_trackers
@@ -23,12 +25,17 @@ class InterruptedRunError(WorkError):
 
 
 class _Started:
-    """A tracker that remembers the run, for what is said when it is interrupted."""
+    """A tracker that remembers the run, for what is said when it is interrupted; a spinner shows until there is one."""
 
     name = "the run's name"
     run: Run | None = None
 
+    def __init__(self) -> None:
+        self.waiting = ExitStack()
+        self.waiting.enter_context(busy("starting"))
+
     def start(self, run: Run) -> None:
+        self.waiting.close()
         self.run = run
 
     def trial_start(self, trial: Trial) -> None: ...
@@ -58,6 +65,7 @@ def start_train(name: str, preset: str, assignments: Sequence[str], *, seed: int
     overrides = parse_assignments(assignments)
     if "seed" in overrides:
         raise RequestError(f"expected the seed as --seed {overrides['seed']}, but got seed={overrides['seed']}")
+    experiment.check(experiment.resolve(preset, overrides), False)
     return _watched(
         lambda trackers: run_training(
             experiment, preset=preset, overrides=overrides, seed=seed, seeds=seeds, trackers=trackers
@@ -80,6 +88,7 @@ def start_sweep(name: str, preset: str, assignments: Sequence[str], **options: A
     """
     experiment = get(name)
     overrides = parse_assignments(assignments)
+    experiment.check(experiment.resolve(preset, overrides), True)
     return _watched(
         lambda trackers: run_sweep(experiment, preset=preset, overrides=overrides, trackers=trackers, **options)
     )
@@ -92,7 +101,13 @@ def resume(name: str) -> Run:
         RequestError: no such run, a damaged manifest or journal, or another process works on it.
         WorkError: every trial failed, or the run was interrupted again (`InterruptedRunError`).
     """
-    run = Run(find_run(name))
+    folder = find_run(name).resolve()
+    if not folder.is_relative_to(runs_root().resolve()):
+        raise RequestError(
+            f"expected a run under {runs_root()}, but got {folder}: a checkpoint holds Ray's pickles, which run code "
+            "when they are read; resume only runs of your own, with LAB_RUNS set to their folder"
+        )
+    run = Run(folder)
     experiment = get(run.manifest.experiment)
 
     def finish(trackers: list[Tracker]) -> Run:
@@ -110,3 +125,5 @@ def _watched(work: Callable[[list[Tracker]], Run]) -> Run:
         if started.run is None:
             raise
         raise InterruptedRunError(f"interrupted; to finish it: lab resume {started.run.name}") from None
+    finally:
+        started.waiting.close()

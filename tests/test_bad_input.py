@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import uuid
 from collections.abc import Callable
@@ -107,6 +108,7 @@ def world(tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     network.release()
     (network.trial_folder(0) / "model.json").write_text('{"format": 1, "archit')
     (network.trial_folder(0) / "model.safetensors").write_bytes(b"\x08\x00")
+    shutil.copytree(network.folder, tmp_path / "elsewhere")
     write("artefact/model.json", '{"format": 1, "architecture": "os.system", "options": {}, "sha256": {}}')
     write("artefact/model.safetensors", b"\x00" * 16)
     return tmp_path
@@ -128,6 +130,10 @@ CLI: dict[str, tuple[str, str]] = {
     "a field twice": ("train table_ppo iterations=1 iterations=2", "'iterations' is given twice"),
     "a fraction for a count": ("train table_ppo iterations=1.5", "iterations.*integer.*1.5"),
     "no iterations": ("train table_ppo iterations=0", "iterations.*0"),
+    "more runners than cores": ("train table_ppo env_runners=640 envs=640", "env_runners of at most.*640"),
+    "runners in a sweep": ("sweep table_ppo env_runners=1", "env_runners=0 in a sweep.*1"),
+    "a reward at the end that is not discounted to": ("train table_ppo reward=terminal", "gamma.*terminal"),
+    "a run from elsewhere": ("resume elsewhere", "a run under .*elsewhere"),
     "an unknown word": ("train table_ppo balance=masks", "balance.*mask.*'masks'"),
     "an unknown device": ("train table_supervised device=cud", "device.*'cud'"),
     "a GPU that is not there": ("train table_supervised device=cuda", "device=cpu.*device=cuda"),

@@ -15,7 +15,8 @@ from lab.errors import RequestError
 
 __all__ = ["ClusterSummary", "check"]
 
-_IMAGE = re.compile(r"rayproject/ray[^:]*:(?P<version>\d+\.\d+\.\d+)")
+_IMAGE = re.compile(r"rayproject/ray[^:]*:(?P<version>[^-]+)")
+_WITH_TOKEN = re.compile(r"RAY_AUTH_MODE=token\s+(\w+=\S+\s+)*ray start")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ def check(path: Path) -> ClusterSummary:
         config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise RequestError(f"expected a cluster file at {path}, but got: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RequestError(f"expected YAML in {path}, but it is not text") from None
     except yaml.YAMLError as error:
         raise RequestError(f"expected YAML in {path}, but got: {' '.join(str(error).split())}") from None
     if not isinstance(config, dict):
@@ -77,7 +80,7 @@ def _prepare(config: dict[str, Any], path: Path) -> dict[str, Any]:
 def _check_start_commands(config: dict[str, Any], path: Path) -> None:
     for key in ("head_start_ray_commands", "worker_start_ray_commands"):
         starts = [command for command in config[key] if "ray start" in command]
-        if not starts or any("RAY_AUTH_MODE=token" not in command for command in starts):
+        if not starts or any(not _WITH_TOKEN.search(command) for command in starts):
             raise RequestError(
                 f"expected RAY_AUTH_MODE=token on `ray start` in {key} of {path}: "
                 "without it anybody who reaches a node runs code there"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +22,7 @@ from lab.sweep.cluster import ray_session
 from lab.tasks.table_ppo.config import TablePpoConfig
 from lab.tasks.table_ppo.module import TablePolicyModule
 
-__all__ = ["ENVIRONMENT", "local_ray", "make_algorithm", "policy_weights", "training_metrics"]
+__all__ = ["ENVIRONMENT", "check", "local_ray", "make_algorithm", "policy_weights", "training_metrics"]
 
 ENVIRONMENT = "envs:LookupTable-v0"
 """Gymnasium's own name: importing `envs` registers it, with a batched entry point, in whichever process asks."""
@@ -51,20 +52,21 @@ def local_ray(config: TablePpoConfig) -> Iterator[None]:
     logger.setLevel(logging.ERROR)
     try:
         with ray_session(None):
-            _check_room(config.env_runners)
+            check(config, ray.util.get_current_placement_group() is not None)
             yield
     finally:
         logger.setLevel(level)
 
 
-def _check_room(env_runners: int) -> None:
-    """Refuses remote runners that Ray would wait for without end."""
-    group = ray.util.get_current_placement_group()
-    if env_runners and group is not None and len(group.bundle_specs) <= env_runners:
-        raise RequestError(f"expected env_runners=0 in a sweep, where a trial is one process, but got {env_runners}")
-    cores = int(ray.cluster_resources().get("CPU", 0))
-    if env_runners > cores:
-        raise RequestError(f"expected env_runners of at most {cores}, the cores of this Ray, but got {env_runners}")
+def check(config: TablePpoConfig, in_sweep: bool) -> None:
+    """Raises RequestError for remote runners that Ray would wait for without end."""
+    if config.env_runners and in_sweep:
+        raise RequestError(
+            f"expected env_runners=0 in a sweep, where a trial is one process, but got {config.env_runners}"
+        )
+    cores = int(ray.cluster_resources().get("CPU", 0)) if ray.is_initialized() else os.cpu_count() or 1
+    if config.env_runners > cores:
+        raise RequestError(f"expected env_runners of at most {cores}, the cores here, but got {config.env_runners}")
 
 
 def make_algorithm(config: TablePpoConfig, iterations_done: int = 0) -> Algorithm:

@@ -101,6 +101,11 @@ class TablePpoConfig(Config):
     def _fits(self) -> TablePpoConfig:
         if self.minibatch > self.batch:
             raise ValueError(f"minibatch must be at most envs * 2 * size = {self.batch}, but got {self.minibatch}")
+        if self.reward == "terminal" and not (self.gamma and self.gae_lambda):
+            raise ValueError(
+                "gamma and gae_lambda must be above 0 with reward terminal, which is paid at the last step alone, "
+                f"but got {self.gamma} and {self.gae_lambda}"
+            )
         if self.env_runners and self.envs % self.env_runners:
             raise ValueError(f"envs must be a multiple of env_runners, but got {self.envs} and {self.env_runners}")
         if self.attention and self.width % self.attention:

@@ -74,7 +74,7 @@ def _train(config: TablePpoConfig, report: Report, resume: Path | None) -> Resul
             if iteration == 1 or last or iteration % config.validate_every == 0:
                 tables = SequentialTables(config.policy)
                 tables.load_state_dict(weights)
-                validation = validate(tables)
+                validation = validate(tables, iteration)
                 if best_score is None or validation[OBJECTIVE] < best_score:
                     best, best_score = weights, validation[OBJECTIVE]
             progress = checkpoint.Progress(

@@ -12,9 +12,10 @@ import torch
 
 from envs.scenarios import sample_batch, stream
 from lab.experiment import Report, Result, require_device
+from lab.tables.judging import OBJECTIVE, judge
 from lab.tables.scored import ScoredTables
 from lab.tasks.table_supervised.config import TableSupervisedConfig
-from lab.tasks.table_supervised.data import OBJECTIVE, Batch, batch_of, evaluate
+from lab.tasks.table_supervised.data import Batch, batch_of
 from lab.tasks.table_supervised.losses import Losses, losses, plan_of, total
 from lab.tasks.table_supervised.state import Training
 
@@ -36,7 +37,7 @@ def fit(config: TableSupervisedConfig, report: Report, *, resume: Path | None = 
     Args:
         config: what to train.
         report: called once an iteration. Metrics: `iteration`, `seconds`, `validation/<measure>` for each of
-            `lab.tasks.table_supervised.data.evaluate`, `untrained/even_churn_ratio`, `best/even_churn_ratio`, and means
+            `lab.tables.judging.judge`, `untrained/even_churn_ratio`, `best/even_churn_ratio`, and means
             over the iteration's steps of `train/loss`, its parts and `train/gradient_norm`. Where a loss is not finite,
             the metrics say so and the training ends there.
         resume: a checkpoint directory of a training with the same network. What follows is bit for bit what would have
@@ -77,7 +78,7 @@ def _fit(config: TableSupervisedConfig, report: Report, resume: Path | None, dir
     training = _begin(config, device)
     if resume is None:
         training.untrained = training.weights()
-        training.untrained_objective = evaluate(_tables(training, config), validation)[OBJECTIVE]
+        training.untrained_objective = judge(_tables(training, config), validation)[OBJECTIVE]
     else:
         training.restore(resume)
     result = Result({})
@@ -85,7 +86,7 @@ def _fit(config: TableSupervisedConfig, report: Report, resume: Path | None, dir
         started = time.perf_counter()
         metrics = _train(config, training, device)
         finite = math.isfinite(metrics["train/loss"]) and math.isfinite(metrics["train/gradient_norm"])
-        measures = evaluate(_tables(training, config), validation) if finite else {OBJECTIVE: math.nan}
+        measures = judge(_tables(training, config), validation) if finite else {OBJECTIVE: math.nan}
         if measures[OBJECTIVE] < training.best_objective:
             training.best, training.best_objective = training.weights(), measures[OBJECTIVE]
         training.iteration += 1

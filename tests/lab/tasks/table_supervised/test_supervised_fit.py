@@ -12,9 +12,9 @@ from envs.scenarios import sample_batch, stream
 from lab.config import parse
 from lab.errors import RequestError
 from lab.tables import get
+from lab.tables.judging import judge
 from lab.tasks.table_supervised import TableSupervisedConfig, fit
 from lab.tasks.table_supervised import fit as _package_name  # the function hides the module of the same name
-from lab.tasks.table_supervised.data import evaluate
 
 TINY = {
     "size": 13,
@@ -106,8 +106,8 @@ def test_the_artefact_is_the_best_network_by_validation(tmp_path):
 
     last = recorder.checkpoints[-1]
     best = min(metrics["validation/even_churn_ratio"] for metrics in recorder.metrics)
-    assert evaluate(OfArtefact(f"learned:{last}"), validation)["even_churn_ratio"] == best
-    untrained = evaluate(OfArtefact(f"learned:{last}@untrained"), validation)["even_churn_ratio"]
+    assert judge(OfArtefact(f"learned:{last}"), validation)["even_churn_ratio"] == best
+    untrained = judge(OfArtefact(f"learned:{last}@untrained"), validation)["even_churn_ratio"]
     assert untrained == recorder.metrics[0]["untrained/even_churn_ratio"]
 
 
