@@ -116,6 +116,22 @@ def test_an_engineer_builds_two_tables_and_tells_them_apart(tmp_path: Path, caps
     }
 
 
+def test_backends_that_look_like_markup_are_shown_as_they_are(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("backends").write_text("[fe80::1]:80\n[/red]:80\n")
+    run(capsys, "table", "build", "--algorithm", "maglev", "--size", "7", "--backends", "backends", "--out", "t.json")
+    shown = run(capsys, "table", "diff", "t.json", "t.json")
+    assert "[fe80::1]:80" in shown
+    assert "[/red]:80" in shown
+
+
+def test_no_verb_at_all_shows_the_help(capsys):
+    with pytest.raises(SystemExit) as caught:
+        run_cli(cli, [])
+    assert caught.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) > 10
+
+
 def test_the_doctor_says_what_to_do_about_each_thing(capsys):
     findings = json.loads(run(capsys, "doctor", "--json"))
     subjects = {finding["subject"] for finding in findings}
@@ -182,3 +198,14 @@ def test_an_interrupted_training_says_how_to_finish_it_and_finishes(runs, capsys
     finished = json.loads(run(capsys, "resume", name, "--json"))
     assert finished["status"] == "finished"
     assert [trial["iteration"] for trial in finished["trials"]] == [60, 60]
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(1200)
+def test_the_demo_beats_its_untrained_networks(tmp_path, runs, capsys):
+    content = json.loads(run(capsys, "demo", "--out", str(tmp_path / "report"), "--json"))
+    assert content
+    assert (tmp_path / "report" / "report.html").is_file()
+    plans = {path.parent.parent.name: Run(path.parent).manifest.plan.samples for path in runs.glob("*/*/run.json")}
+    assert plans == {"table_ppo": 4, "table_supervised": 8}

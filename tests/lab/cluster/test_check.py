@@ -56,6 +56,12 @@ def test_a_cluster_without_a_token_is_refused(tmp_path, config):
         check(written(tmp_path, config))
 
 
+def test_a_token_for_another_command_is_no_token(tmp_path, config):
+    config["worker_start_ray_commands"] = ["RAY_AUTH_MODE=token true; ray start --address=$RAY_HEAD_IP:6379"]
+    with pytest.raises(RequestError, match="RAY_AUTH_MODE=token"):
+        check(written(tmp_path, config))
+
+
 def test_a_dashboard_for_everybody_is_refused(tmp_path, config):
     config["head_start_ray_commands"] = [
         command.replace("--dashboard-host=127.0.0.1", "--dashboard-host=0.0.0.0")
@@ -66,9 +72,10 @@ def test_a_dashboard_for_everybody_is_refused(tmp_path, config):
 
 
 def test_an_image_of_another_ray_is_refused(tmp_path, config):
-    config["docker"]["image"] = "rayproject/ray:2.9.0-py311"
-    with pytest.raises(RequestError, match=r"Ray \d+\.\d+\.\d+.*2\.9\.0"):
-        check(written(tmp_path, config))
+    for tag in ("2.9.0-py311", "latest-py311"):
+        config["docker"]["image"] = f"rayproject/ray:{tag}"
+        with pytest.raises(RequestError, match=rf"Ray \d+\.\d+\.\d+.*{tag}"):
+            check(written(tmp_path, config))
 
 
 def test_a_field_outside_rays_schema_is_named(tmp_path, config):
