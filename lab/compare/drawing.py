@@ -18,8 +18,8 @@ __all__ = ["COLORS", "GREEN", "GREY", "INK", "LINES", "MARKERS", "Figure", "Form
 
 # Okabe & Ito's palette: told apart with any colour vision, each dark enough for text on white.
 INK, GREY, GREEN = "#1f2328", "#6b7280", "#00664b"
-COLORS = {"classical": GREY, "supervised": "#0060a8", "ppo": "#b34700"}
-MARKERS = {"classical": "o", "supervised": "s", "ppo": "^"}
+COLORS = {"classical": GREY, "supervised": "#0060a8", "ppo": "#b34700", "learned": "#7a3e9d"}
+MARKERS = {"classical": "o", "supervised": "s", "ppo": "^", "learned": "D"}
 LINES = ("-", "--", "-.", ":")
 
 _STYLE: dict[str, Any] = {

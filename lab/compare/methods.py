@@ -11,11 +11,13 @@ from typing import Literal
 from lab.errors import RequestError, unknown_name
 from lab.paths import find_run, list_runs
 from lab.runs import Run, Trial
+from lab.tables.learned import DESCRIPTION, MODEL, family_of, split_trial
+from lab.tables.learned import UNTRAINED as UNTRAINED_TENSORS
 from lab.tables.registry import Builder, get, spectrum
 
 __all__ = ["Kind", "Method", "Training", "methods"]
 
-Kind = Literal["classical", "supervised", "ppo"]
+Kind = Literal["classical", "supervised", "ppo", "learned"]
 BASELINE = "maglev"
 """Always compared with: the table that most load balancers use."""
 
@@ -55,7 +57,7 @@ class Method:
 
     Attributes:
         label: what the report calls it; unique.
-        kind: `classical`, `supervised` or `ppo`.
+        kind: `classical`, `supervised`, `ppo`, or `learned` for a network of neither of these.
         builders: what `lab.tables` calls it: one name, or one for each seed.
         stateless: whether a table depends on the present set alone; others are shown, not ranked.
         universe: `any hash` or `roster`: what it may know of the backends beforehand.
@@ -94,7 +96,7 @@ def methods(names: Sequence[str], builders: Sequence[str] = ()) -> list[Method]:
 
     Args:
         names: runs (a path, a run id, an experiment's name, `ppo:<run>`) and classical builders, mixed. If there are
-            none, the newest finished run of each table experiment.
+            none, the newest finished run of each experiment that trains tables. `<run>#<trial>` is one of its trials.
         builders: classical builders beside those; all of them, if none is named here or there. Maglev always is.
 
     Returns:
@@ -106,7 +108,7 @@ def methods(names: Sequence[str], builders: Sequence[str] = ()) -> list[Method]:
     """
     fixed = {builder.name: builder for builder in spectrum()}
     chosen: dict[str, Method] = {}
-    runs: dict[Path, tuple[Run, int | None]] = {}
+    runs: dict[tuple[Path, int | None], Run] = {}
     for name in builders:
         chosen[name] = _classical(get(name))
     for name in names:
@@ -115,16 +117,15 @@ def methods(names: Sequence[str], builders: Sequence[str] = ()) -> list[Method]:
             chosen[method.label] = method
         else:
             run, trial = _find(name, fixed)
-            runs[run.folder] = (run, trial)
+            runs.setdefault((run.folder, trial), run)
     if not names:
-        runs = {run.folder: (run, None) for run in _newest()}
+        runs = {(run.folder, None): run for run in _newest()}
     if not chosen:
         chosen = {builder.name: _classical(builder) for builder in fixed.values()}
     if BASELINE not in chosen:
         chosen = {BASELINE: _classical(get(BASELINE)), **chosen}
-    found = [(_family(run), run, trial) for run, trial in runs.values()]
-    labels = _labels([run for _, run, _ in found])
-    learned = [_learned(*each, label) for each, label in zip(found, labels, strict=True)]
+    found = [(run, trial) for (_, trial), run in runs.items()]
+    learned = [_learned(*each, label) for each, label in zip(found, _labels(found), strict=True)]
     return [*chosen.values(), *itertools.chain.from_iterable(learned)]
 
 
@@ -137,7 +138,7 @@ def _find(name: str, fixed: dict[str, Builder]) -> tuple[Run, int | None]:
     plain = name
     for kind in ("supervised", "ppo"):
         plain = plain.removeprefix(f"{kind}:")
-    plain, hash_, index = plain.partition("#")
+    plain, trial = split_trial(plain)
     try:
         folder = find_run(plain)
     except RequestError as error:
@@ -145,50 +146,50 @@ def _find(name: str, fixed: dict[str, Builder]) -> tuple[Run, int | None]:
             raise
         known = [*fixed, *(f"{path.parent.name}/{path.name}" for path in list_runs())]
         raise unknown_name("table builder or run", name, known) from None
-    if hash_ and not index.isdigit():
-        raise RequestError(f"expected a trial's number after '#', but got {name!r}")
-    return Run(folder), int(index) if hash_ else None
+    return Run(folder), trial
 
 
 def _newest() -> list[Run]:
     """The newest finished run of each experiment that trains tables; runs that cannot be read are passed over."""
     newest: dict[str, Run] = {}
     for folder in list_runs():
-        if _family_name(folder.parent.name) is None:
-            continue
         try:
             run = Run(folder)
         except RequestError:
             continue
-        if run.manifest.status == "finished" and run.manifest.best_trial is not None:
+        best = run.manifest.best_trial
+        if run.manifest.status == "finished" and best is not None and _has_artefact(run, best):
             newest[run.manifest.experiment] = run
     return list(newest.values())
 
 
-def _family_name(experiment: str) -> Kind | None:
-    kinds: tuple[Kind, ...] = ("supervised", "ppo")
-    return next((kind for kind in kinds if kind in experiment), None)
-
-
-def _family(run: Run) -> Kind:
-    kind = _family_name(run.manifest.experiment)
-    if kind is None:
-        raise RequestError(f"expected a run that trained tables (supervised or ppo), but {run.name} is of another task")
-    return kind
-
-
-def _labels(runs: list[Run]) -> list[str]:
-    """Short and unique: `table-ppo`, with the preset where it is not the default, and the run's id where two agree."""
-    plain = [
-        run.manifest.experiment + ("" if run.manifest.preset == "default" else f" ({run.manifest.preset})")
-        for run in runs
+def _labels(found: list[tuple[Run, int | None]]) -> list[str]:
+    """Short and unique: `table_ppo`, with the preset where it is not the default, the run's id where two runs agree,
+    and the trial where a run appears more than once."""
+    runs = {run.folder: run for run, _ in found}
+    plain = {
+        folder: run.manifest.experiment + ("" if run.manifest.preset == "default" else f" ({run.manifest.preset})")
+        for folder, run in runs.items()
+    }
+    texts = list(plain.values())
+    unique = {
+        folder: text if texts.count(text) == 1 else f"{text} {folder.name.rpartition('-')[2]}"
+        for folder, text in plain.items()
+    }
+    folders = [run.folder for run, _ in found]
+    return [
+        unique[run.folder] + ("" if trial is None or folders.count(run.folder) == 1 else f"#{trial}")
+        for run, trial in found
     ]
-    ids = [run.folder.name.rpartition("-")[2] for run in runs]
-    return [text if plain.count(text) == 1 else f"{text} {tag}" for text, tag in zip(plain, ids, strict=True)]
 
 
-def _learned(kind: Kind, run: Run, trial: int | None, label: str) -> list[Method]:
-    kept = [t for t in run.trials.values() if t.status in ("finished", "stopped") and _has_artefact(run, t)]
+def _learned(run: Run, trial: int | None, label: str) -> list[Method]:
+    ended = [t for t in run.trials.values() if t.status in ("finished", "stopped")]
+    kept = [t for t in ended if _has_artefact(run, t.index)]
+    if ended and not kept:
+        raise RequestError(
+            f"expected a run that trained tables, but the trials of {run.name} hold no {MODEL} with {DESCRIPTION}"
+        )
     if trial is not None:
         if trial not in run.trials:
             raise unknown_name(f"trial of {run.name}", trial, map(str, run.trials))
@@ -200,14 +201,14 @@ def _learned(kind: Kind, run: Run, trial: int | None, label: str) -> list[Method
         raise RequestError(f"expected a run with a finished trial, but {run.name} has none with a trained network")
     kept.sort(key=lambda t: t.index)
     # A path, not a name: the run may lie outside the folder of all runs.
-    names = tuple(f"{kind}:{run.folder}#{t.index}" for t in kept)
+    kind, names = _named(run, kept)
     builder = get(names[0])
     universe = str(kept[0].config.get("universe", "any hash")).replace("_", " ")
     summary = f"{len(kept)} seeds" if len(kept) > 1 else "one seed: not a result"
     if run.manifest.kind == "sweep":
         summary = f"best of {len(run.trials)} trials by validation; {summary}"
     before = tuple(f"{name}@untrained" for name in names)
-    has_before = all((run.trial_folder(t.index) / "untrained.safetensors").is_file() for t in kept)
+    has_before = all((run.trial_folder(t.index) / UNTRAINED_TENSORS).is_file() for t in kept)
     trained = Method(
         label=label,
         kind=kind,
@@ -223,8 +224,18 @@ def _learned(kind: Kind, run: Run, trial: int | None, label: str) -> list[Method
     return [trained, replace(trained, label=label + UNTRAINED, builders=before, trained=False, untrained_label=None)]
 
 
-def _has_artefact(run: Run, trial: Trial) -> bool:
-    return all((run.trial_folder(trial.index) / name).is_file() for name in ("model.safetensors", "model.json"))
+def _named(run: Run, kept: list[Trial]) -> tuple[Kind, tuple[str, ...]]:
+    """The kind of a run's networks, by what they are and not by what the run is called, and a builder's name each."""
+    family = family_of(run.trial_folder(kept[0].index))
+    kind: Kind
+    for kind in ("supervised", "ppo"):
+        if family == kind:
+            return kind, tuple(f"{kind}:{run.folder}#{t.index}" for t in kept)
+    return "learned", tuple(f"learned:{run.trial_folder(t.index)}" for t in kept)
+
+
+def _has_artefact(run: Run, trial: int) -> bool:
+    return all((run.trial_folder(trial) / name).is_file() for name in (MODEL, DESCRIPTION))
 
 
 def _training(run: Run, kept: list[Trial]) -> Training:

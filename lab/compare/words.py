@@ -27,7 +27,12 @@ __all__ = [
     "summary",
 ]
 
-KINDS = {"classical": "classical", "supervised": "supervised", "ppo": "reinforcement learning (PPO)"}
+KINDS = {
+    "classical": "classical",
+    "supervised": "supervised",
+    "ppo": "reinforcement learning (PPO)",
+    "learned": "learned in another way",
+}
 AXES = {"seconds": "training time", "env_steps": "environment steps", "pairs": "training pairs"}
 
 

@@ -11,7 +11,8 @@ Nothing in it is code: the architecture is a name in `ARCHITECTURES`, the tensor
 name is a factory `(options) -> TableModel`, imported when it is first asked for.
 
 Names: `supervised:<run>` and `ppo:<run>` stand for the best trial (by validation) of a run, `<run>#3` for its trial 3,
-`learned:<directory>` for an artefact anywhere; a trailing `@untrained` for the network before training.
+`learned:<directory>` for an artefact anywhere; a trailing `@untrained` for the network before training. Paths may hold
+`@` and `#` themselves.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from lab.files import read_json, sha256, write_bytes, write_json
 from lab.paths import MANIFEST, find_run, trial_folder
 from lab.tables.registry import Builder, register_family
 
-__all__ = ["ARCHITECTURES", "FAMILIES", "MODEL", "UNTRAINED", "TableModel", "load", "save"]
+__all__ = ["ARCHITECTURES", "FAMILIES", "MODEL", "UNTRAINED", "TableModel", "family_of", "load", "save", "split_trial"]
 
 FORMAT = 1
 MODEL, UNTRAINED, DESCRIPTION = "model.safetensors", "untrained.safetensors", "model.json"
@@ -195,11 +196,7 @@ def _load_once(directory: Path, weights: str, name: str, stamp: tuple[int, ...])
 def _load_member(family: str, rest: str) -> Builder:
     """The builder `<family>:<rest>`."""
     name = f"{family}:{rest}"
-    where, at, state = rest.rpartition("@")
-    if not at:
-        where, state = rest, "trained"
-    elif state not in ("trained", "untrained"):
-        raise unknown_name(f"state of a network after the @ of {name!r}", state, ("trained", "untrained"))
+    where, state = _split_state(name, rest)
     directory = Path(where).absolute() if family == "learned" else _trial(name, where)
     description = _description(directory)
     if description["architecture"] not in FAMILIES[family]:
@@ -214,16 +211,48 @@ def _load_member(family: str, rest: str) -> Builder:
     return _load_once(directory, weights, name, stamp)
 
 
+def family_of(directory: Path) -> str:
+    """The family of builders that an artefact belongs to: the first of `FAMILIES` that has its architecture.
+
+    Raises:
+        RequestError: no description of a learned table there, or a damaged one.
+    """
+    architecture = _description(Path(directory))["architecture"]
+    return next((family for family, members in FAMILIES.items() if architecture in members), "learned")
+
+
+def split_trial(name: str) -> tuple[str, int | None]:
+    """`<run>#<trial>` -> the run and the trial, `<run>` -> the run and None. A path may hold `#` itself.
+
+    Raises:
+        RequestError: what follows the last `#` is neither a number nor the rest of a path.
+    """
+    run, sharp, number = name.rpartition("#")
+    if not sharp or "/" in number or (Path(name) / MANIFEST).is_file():
+        return name, None
+    if not number.isdecimal():
+        raise RequestError(f"expected the number of a trial after the # of {name!r}, but got {number!r}")
+    return run, int(number)
+
+
+def _split_state(name: str, rest: str) -> tuple[str, str]:
+    """`<where>@untrained` -> where, and the state of the network. A path may hold `@` itself."""
+    where, at, state = rest.rpartition("@")
+    if at and state in ("trained", "untrained"):
+        return where, state
+    if at and "/" not in state and not any(Path(path).exists() for path in (rest, rest.rpartition("#")[0] or rest)):
+        raise unknown_name(f"state of a network after the @ of {name!r}", state, ("trained", "untrained"))
+    return rest, "trained"
+
+
 def _trial(name: str, rest: str) -> Path:
     """The folder of the trial that `<run>` or `<run>#<trial>` names."""
-    run_name, sharp, number = rest.partition("#")
+    run_name, number = split_trial(rest)
     if not run_name:
         raise RequestError(f"expected a run after the colon of {name!r}, such as {name}<run> or {name}<run>#0")
     run = find_run(run_name)
-    if sharp:
-        if not number.isdecimal():
-            raise RequestError(f"expected the number of a trial after the # of {name!r}, but got {number!r}")
-        folder = trial_folder(run, int(number))
+    if number is not None:
+        folder = trial_folder(run, number)
         if not folder.is_dir():
             known = sorted(int(path.name) for path in run.glob("trials/*") if path.name.isdecimal())
             raise RequestError(f"expected a trial of {run_name!r} ({known or 'it has none'}), but got {number}")

@@ -4,16 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from lab.tables import learned
-
-from .standin import ARCHITECTURE
+from .standin import register
 
 
 @pytest.fixture(autouse=True)
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of runs, and networks that need no training."""
-    monkeypatch.setitem(learned.ARCHITECTURES, "stand-in", ARCHITECTURE)
-    for family in ("supervised", "ppo"):
-        monkeypatch.setitem(learned.FAMILIES, family, (*learned.FAMILIES[family], "stand-in"))
+    register(monkeypatch)
     monkeypatch.setenv("LAB_RUNS", str(tmp_path / "runs"))
     return tmp_path / "runs"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from lab.compare.curves import METRIC
@@ -18,6 +19,13 @@ from lab.tables.greedy import assign_batch
 from lab.tables.hashing import independent_scores, stratified_scores
 
 ARCHITECTURE = f"{__name__}:StandIn"
+
+
+def register(patch: pytest.MonkeyPatch) -> None:
+    """An architecture for each family, and one that is in no family but `learned`: as a new task brings its own."""
+    for family in ("supervised", "ppo", "learned"):
+        patch.setitem(learned.ARCHITECTURES, f"stand-in-{family}", ARCHITECTURE)
+        patch.setitem(learned.FAMILIES, family, (*learned.FAMILIES[family], f"stand-in-{family}"))
 
 
 class StandIn:
@@ -60,6 +68,8 @@ def make_run(
     size: int | None = None,
     finished: bool = True,
     steps: str | None = None,
+    family: str | None = None,
+    artefacts: bool = True,
 ) -> Run:
     """A run folder with one trial for each of `noises`; the untrained networks have a noise of 2."""
     described = Experiment(
@@ -67,6 +77,7 @@ def make_run(
     )
     plan = Plan(samples=len(noises))
     run = Run.create(described, kind=kind, preset=preset, config={}, plan=plan)
+    family = family or ("ppo" if "ppo" in experiment else "supervised")
     rng = np.random.default_rng(1)
     for index, noise in enumerate(noises):
         run.add_trial(index, {"seed": index})
@@ -79,7 +90,8 @@ def make_run(
         folder = run.trial_folder(index)
         state, before = {"noise": torch.tensor([noise])}, {"noise": torch.tensor([2.0])}
         options = {"size": size}
-        learned.save(folder, "stand-in", options, state, {"experiment": experiment}, untrained=before)
+        if artefacts:
+            learned.save(folder, f"stand-in-{family}", options, state, {"experiment": experiment}, untrained=before)
         run.end_trial(index, "finished")
     run.finish("finished" if finished else "interrupted")
     return run

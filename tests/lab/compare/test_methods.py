@@ -7,7 +7,7 @@ import pytest
 from lab.compare.methods import methods
 from lab.errors import RequestError
 from lab.files import read_json, write_json
-from lab.tables.registry import spectrum
+from lab.tables.registry import get, spectrum
 
 from .standin import make_run
 
@@ -27,7 +27,7 @@ def test_only_the_builders_named_and_maglev():
 def test_the_newest_finished_run_of_each_experiment_takes_part():
     make_run("table_supervised")
     make_run("table_ppo", (0.1,), steps="env_steps")
-    make_run("parity")
+    make_run("parity", artefacts=False)
     make_run("table_ppo", (0.1,), finished=False)
     assert (
         labels(builders=["maglev"])
@@ -79,6 +79,48 @@ def test_the_same_run_twice_is_one_method():
     assert len([m for m in methods([str(run.folder), run.folder.name]) if m.training and m.trained]) == 1
 
 
+def test_trials_of_one_run_are_a_method_each_under_a_name_each():
+    run = make_run("table_ppo", (0.1, 0.2, 0.3))
+    found = [m for m in methods([f"{run.folder}#0", f"{run.folder.name}#2", f"{run.folder}#0"]) if m.training]
+    assert [(m.label, m.training.trials) for m in found if m.trained] == [("table_ppo#0", (0,)), ("table_ppo#2", (2,))]
+    assert [m.builders for m in found if not m.trained] == [
+        (f"ppo:{run.folder}#0@untrained",),
+        (f"ppo:{run.folder}#2@untrained",),
+    ]
+
+
+def test_a_run_beside_one_of_its_trials_and_another_run_keep_apart():
+    run, other = make_run("table_ppo"), make_run("table_ppo")
+    found = [m for m in methods([str(run.folder), f"{run.folder}#1", str(other.folder)]) if m.training and m.trained]
+    ids = [each.folder.name.rpartition("-")[2] for each in (run, other)]
+    assert [m.label for m in found] == [f"table_ppo {ids[0]}", f"table_ppo {ids[0]}#1", f"table_ppo {ids[1]}"]
+
+
+@pytest.mark.parametrize("folder", ["me@home", "a#3", "a#b", "x@untrained", "c#4@trained"])
+def test_a_path_may_hold_what_separates_the_parts_of_a_name(tmp_path, monkeypatch, folder):
+    monkeypatch.setenv("LAB_RUNS", str(tmp_path / folder))
+    run = make_run("table_ppo", (0.1, 0.2))
+    moved = run.folder.rename(tmp_path / folder / "mine" if "#" in folder else tmp_path / "mine@home")
+    for name in (f"{moved}#1", f"ppo:{moved}#1"):
+        found = [m for m in methods([name]) if m.training or not m.trained]
+        assert [get(m.builders[0]).exact for m in found] == [True, True]
+        assert found[0].training.trials == (1,)
+
+
+def test_what_a_run_is_called_does_not_say_what_it_trained():
+    run = make_run("supervised_lookalike", (0.1,), family="ppo")
+    assert [m.kind for m in methods([str(run.folder)]) if m.training] == ["ppo"] * 2
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_run_of_a_task_of_ones_own_takes_part_if_it_holds_networks(named):
+    run = make_run("my_task", (0.1, 0.2), family="learned")
+    trained, before = (m for m in methods([str(run.folder)] if named else []) if m.training)
+    assert (trained.label, trained.kind, trained.seeds) == ("my_task", "learned", 2)
+    assert trained.builders == tuple(f"learned:{run.trial_folder(i)}" for i in range(2))
+    assert get(before.builders[1]).exact
+
+
 def test_a_run_without_its_untrained_network_is_compared_all_the_same():
     run = make_run("table_supervised", (0.1,))
     (run.trial_folder(0) / "untrained.safetensors").unlink()
@@ -108,7 +150,7 @@ def test_an_unknown_builder_is_answered_with_the_nearest():
 
 
 def test_a_run_of_another_task_is_refused():
-    run = make_run("parity")
+    run = make_run("parity", artefacts=False)
     with pytest.raises(RequestError, match="expected a run that trained tables"):
         methods([str(run.folder)])
 

@@ -10,9 +10,8 @@ import pytest
 from lab.compare import compare
 from lab.compare.report import FORMATS, lookup
 from lab.files import read_json
-from lab.tables import learned
 
-from .standin import ARCHITECTURE, make_run
+from .standin import make_run, register
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -42,9 +41,7 @@ def report(tmp_path_factory):
     """The folder of a report with all there is: seeds, a single seed, env steps, uneven and stateful tables."""
     folder = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(learned.ARCHITECTURES, "stand-in", ARCHITECTURE)
-        for family in ("supervised", "ppo"):
-            patch.setitem(learned.FAMILIES, family, (*learned.FAMILIES[family], "stand-in"))
+        register(patch)
         patch.setenv("LAB_RUNS", str(folder / "runs"))
         runs = [
             make_run("table_supervised", (0.001, 0.002, 0.0015)),

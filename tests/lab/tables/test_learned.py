@@ -195,6 +195,17 @@ def test_names_that_lead_nowhere_are_refused_in_one_line(run, name, says):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("folder", ["me@home", "a#3", "a#b", "x@untrained", "c#4@trained/deep"])
+def test_a_path_may_hold_what_separates_the_parts_of_a_name(run, runs, tmp_path, folder):
+    moved = shutil.copytree(runs / run, tmp_path / folder / "run@x")
+    plain = build(f"supervised:{run}#1", IDS, SIZE)
+    before = build(f"supervised:{run}#1@untrained", IDS, SIZE)
+    for name in (f"supervised:{moved}#1", f"learned:{moved}/trials/00001", f"learned:{moved}/trials/00001@trained"):
+        np.testing.assert_array_equal(build(name, IDS, SIZE), plain)
+    for name in (f"supervised:{moved}#1@untrained", f"learned:{moved}/trials/00001@untrained"):
+        np.testing.assert_array_equal(build(name, IDS, SIZE), before)
+
+
 def test_a_run_without_a_best_trial_asks_for_one(run, runs):
     (runs / run / "run.json").write_text(json.dumps({"best_trial": None}))
     with pytest.raises(RequestError, match="#0"):
