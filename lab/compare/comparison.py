@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,7 +95,7 @@ def compare(
 
     Args:
         names: runs and classical builders (see `lab.compare.methods.methods`); if none, the newest finished run of
-            each table experiment.
+            each experiment that trains tables.
         suites: names of suites; `churn-47` and `scenarios-47` if none.
         out: folder of the report.
         builders: classical builders to compare with; all of them, if none is named here or in `names`.
@@ -104,11 +105,16 @@ def compare(
 
     Raises:
         RequestError: an unknown suite, builder or run, a run without a finished trial or with a damaged network, a run
-            that is being worked on, or a report that is there already. Nothing has been written then.
-        WorkError: the report or the runs' manifests cannot be written.
+            that is being worked on, a report that is there already, or a folder that cannot be written. Nothing has
+            been written then.
+        WorkError: the report or the runs' manifests cannot be written after all, as on a full disk.
     """
     out = Path(out)
-    _refuse_to_overwrite(out, force)
+    try:
+        _refuse_to_overwrite(out, force)
+        _refuse_unwritable(out)
+    except OSError as error:
+        raise RequestError(f"expected a folder that can be written, but got {out}: {error.strerror or error}") from None
     asked = [suite(name, count) for name in dict.fromkeys(suites or SUITES_BY_DEFAULT)]
     compared = methods(names, builders)
     with _claimed(compared) as runs:
@@ -140,17 +146,39 @@ def _refuse_to_overwrite(out: Path, force: bool) -> None:
         raise RequestError(f"expected a folder without a report, but {out / there[0]} exists: --force replaces it")
 
 
+def _refuse_unwritable(out: Path) -> None:
+    """Raises OSError where no file can be made in `out`; leaves nothing behind, for the request may yet be refused."""
+    missing = [folder for folder in (out, *out.parents) if not folder.exists()]
+    made: list[Path] = []
+    try:
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            made.append(folder)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    finally:
+        for folder in reversed(made):
+            # Somebody else may have put a file there since.
+            with suppress(OSError):
+                folder.rmdir()
+
+
 @contextmanager
 def _claimed(compared: list[Method]) -> Iterator[dict[str, Run]]:
     """The runs of all trained methods, held for writing: label -> run."""
     with ExitStack() as stack:
+        claimed: dict[Path, Run] = {}
         runs = {}
         for method in compared:
             if method.trained and method.training is not None:
-                run = Run(method.training.folder)
-                run.claim()
-                stack.callback(run.release)
-                runs[method.label] = run
+                folder = method.training.folder
+                # Once for each folder: two trials of a run are two methods, but its lock lets in one holder only.
+                if folder not in claimed:
+                    run = Run(folder)
+                    run.claim()
+                    stack.callback(run.release)
+                    claimed[folder] = run
+                runs[method.label] = claimed[folder]
         yield runs
 
 
@@ -200,7 +228,8 @@ def _record(runs: dict[str, Run], compared: list[Method], asked: list[Suite], fi
             continue
         for each in asked:
             if method in fits[each.name]:
-                run.manifest.readings += [Reading(suite=each.label, trial=t, when=when) for t in method.training.trials]
+                new = [Reading(suite=each.label, trial=t, when=when) for t in method.training.trials]
+                run.manifest.readings += [reading for reading in new if reading not in run.manifest.readings]
         run.save_manifest()
 
 

@@ -75,6 +75,26 @@ def test_a_file_in_the_way_is_not_overwritten(tmp_path):
         compare([], ["churn-47"], tmp_path / "out", count=2, force=True)
 
 
+@pytest.mark.parametrize("out", ["file/out", "file/deep/out", "x" * 300])
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path, runs, out):
+    run = make_run(noises=(0.1,))
+    (tmp_path / "file").write_text("mine")
+    before = everything(tmp_path)
+    with pytest.raises(RequestError, match="expected a folder that can be written") as caught:
+        compare([str(run.folder)], ["churn-47"], tmp_path / out, builders=BUILDERS, count=5)
+    assert "\n" not in str(caught.value)
+    assert everything(tmp_path) == before
+    assert Run(run.folder).manifest.readings == []
+
+
+def test_two_trials_of_a_run_and_the_run_itself_are_compared_and_noted_once(tmp_path):
+    run = make_run("my_task", (0.0, 0.01, 0.02), family="learned")
+    names = [str(run.folder), f"{run.folder}#0", f"{run.folder}#2"]
+    found = compare(names, ["churn-47"], tmp_path / "a" / "out", builders=BUILDERS, count=5)
+    assert {"my_task", "my_task#0", "my_task#2"} <= {row.method.label for row in found.analyses[0].rows}
+    assert [(r.suite, r.trial) for r in Run(run.folder).manifest.readings] == [("churn-47[:5]", t) for t in (0, 1, 2)]
+
+
 def test_a_network_for_another_size_is_left_out_and_the_report_says_so(tmp_path):
     run = make_run(noises=(0.1,), size=307)
     found = compare([run.folder.name], ["churn-47"], tmp_path / "out", builders=BUILDERS, count=5)
