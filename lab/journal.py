@@ -28,7 +28,7 @@ class Trial:
         config: the whole configuration it trains with; in a population, the one it was last given.
         status: `running` until it ended; `stopped` is the scheduler's doing.
         reason: in one line, why it failed or was stopped.
-        results: iteration -> metrics.
+        results: iteration -> metrics; of a clone, its donor's up to the checkpoint that it was given.
         times: iteration -> when it was recorded, in seconds since the epoch.
         checkpoint: where its last whole checkpoint lies (a path, or a URI of the storage), if there is one.
         checkpoint_iteration: the iteration of that checkpoint, 0 without one.
@@ -161,9 +161,14 @@ class Journal:
         if kind == "generation":
             self.generation = int(event["iteration"])
             for key, change in event["changes"].items():
-                clone = self.trials[int(key)]
+                clone, donor = self.trials[int(key)], self.trials[int(change["donor"])]
+                # What it has now was learnt by the donor: its own results, and what they were worth, went with its
+                # weights. Donors and clones are different trials.
+                last = int(change["checkpoint_iteration"])
+                clone.results = {step: row for step, row in donor.results.items() if step <= last}
+                clone.times = {step: when for step, when in donor.times.items() if step <= last}
                 clone.config, clone.checkpoint = change["config"], change["checkpoint"]
-                clone.checkpoint_iteration = int(change["checkpoint_iteration"])
+                clone.checkpoint_iteration = last
             return
         index = int(event["trial"])
         if kind == "trial":

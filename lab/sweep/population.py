@@ -26,14 +26,16 @@ GENERATIONS = 5
 """Parts into which the training of each trial is cut."""
 
 
-def boundary_after(generation: int, iterations: int) -> int | None:
+def boundary_after(generation: int, iterations: int, every: int = 1) -> int | None:
     """The iteration at which trials wait next, None when they train to their end.
 
     Args:
         generation: the last boundary that was passed, 0 at the start.
         iterations: the length of a trial.
+        every: iterations between two checkpoints. Boundaries are multiples of it, so that a donor has a checkpoint of
+            exactly the iteration by which it was chosen.
     """
-    boundary = generation + math.ceil(iterations / GENERATIONS)
+    boundary = math.ceil((generation + math.ceil(iterations / GENERATIONS)) / every) * every
     return boundary if boundary < iterations else None
 
 

@@ -55,6 +55,7 @@ class JournalSearcher(DriverOnly, Searcher):
         self._plan = run.manifest.plan
         self._values = planned_values(experiment, self._plan)
         self._iterations = iterations_of(base)
+        self._every = max(1, int(getattr(base, "checkpoint_every", 1)))
         self._live: dict[str, int] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -123,7 +124,7 @@ class JournalSearcher(DriverOnly, Searcher):
         """The iteration at which the trials of a population wait next; None where there is none."""
         if self._plan.scheduler != "pbt":
             return None
-        return boundary_after(self._run.generation, self._iterations)
+        return boundary_after(self._run.generation, self._iterations, self._every)
 
     def _renew(self, boundary: int) -> None:
         racing = [trial for trial in self._run.trials.values() if not trial.ended]

@@ -29,6 +29,7 @@ class TensorBoardTracker:
 
     def __init__(self) -> None:
         self._writers: dict[int, Any] = {}
+        self._steps: dict[int, set[int]] = {}
 
     def start(self, run: Run) -> None:
         """Writes what the journal holds for every trial whose events are not complete."""
@@ -51,6 +52,7 @@ class TensorBoardTracker:
         from torch.utils.tensorboard.summary import hparams
 
         writer = self._writers[trial.index] = SummaryWriter(str(self._folder(trial)), flush_secs=10)
+        self._steps[trial.index] = set()
         events: Any = writer.file_writer
         values = {
             key: value if isinstance(value, int | float | str) else str(value) for key, value in trial.config.items()
@@ -60,7 +62,11 @@ class TensorBoardTracker:
             events.add_summary(summary)
 
     def result(self, trial: Trial, iteration: int) -> None:
-        """Writes the metrics of an iteration at their step."""
+        """Writes the metrics of an iteration at their step; a step that is there stays as it is."""
+        if iteration in self._steps[trial.index]:
+            # The clone of a population goes over some iterations again.
+            return
+        self._steps[trial.index].add(iteration)
         writer, when = self._writers[trial.index], trial.times.get(iteration) or time.time()
         for key, value in trial.results[iteration].items():
             if key != "iteration":

@@ -116,6 +116,23 @@ def test_a_generation_holds_for_all_its_trials(run: Run) -> None:
     assert again.trials == run.trials
 
 
+def test_a_clone_has_the_results_of_its_donor_and_then_its_own(run: Run) -> None:
+    for index, losses in enumerate([(5.0, 6.0, 7.0), (0.1, 9.0, 0.2)]):
+        run.add_trial(index, {"seed": index})
+        for step, loss in enumerate(losses, start=1):
+            run.add_result(index, {"iteration": step, "loss": loss})
+    change = {"config": {"seed": 1}, "donor": 0, "checkpoint": "there", "checkpoint_iteration": 2}
+    run.add_generation(3, {1: change})
+    assert run.add_result(1, {"iteration": 3, "loss": 6.5}), "it was given the second iteration, the third is new"
+    for index in range(2):
+        run.end_trial(index, "finished")
+    again = Run(run.folder)
+    assert [row["loss"] for row in again.trials[1].results.values()] == [5.0, 6.0, 6.5]
+    assert again.trials == run.trials
+    assert again.trials[1].best("loss", "max") == 6.5, "what it had reached before went with its weights"
+    assert again.best_trial() == 0
+
+
 def test_numbers_that_json_has_not_never_reach_the_journal(run: Run) -> None:
     run.add_trial(0, {"seed": 0})
     with pytest.raises(ValueError, match="not JSON compliant"):

@@ -150,6 +150,7 @@ def test_boundaries_cut_a_training_in_five() -> None:
         boundary = boundary_after(boundary, 23)
     assert found == [5, 10, 15, 20]
     assert boundary_after(0, 1) is None
+    assert [boundary_after(at, 45, 20) for at in (0, 20, 40)] == [20, 40, None], "where a checkpoint is"
 
 
 def test_a_population_needs_a_checkpoint_to_clone() -> None:

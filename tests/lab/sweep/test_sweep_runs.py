@@ -87,14 +87,15 @@ def test_a_population_clones_its_best_at_each_boundary() -> None:
     generations = [event for event in events if event["event"] == "generation"]
     assert [event["iteration"] for event in generations] == [2, 4, 6, 8]
     ((clone, change),) = generations[0]["changes"].items()
-    at_boundary = {i: t.results[2]["validation/loss"] for i, t in run.trials.items()}
+    told = {(event["trial"], event["iteration"]): event["metrics"] for event in events if event["event"] == "result"}
+    at_boundary = {index: told[index, 2]["validation/loss"] for index in run.trials}
     assert int(clone) == max(at_boundary, key=at_boundary.__getitem__)
     assert change["donor"] == min(at_boundary, key=at_boundary.__getitem__)
     config = json.loads((run.trial_folder(int(clone)) / "config.json").read_text())
     assert config == run.trials[int(clone)].config, "the configuration that the artefact ended with"
     step = change["config"]["rate"] * change["config"]["width"]
-    before = run.trials[change["donor"]].results[2]["total"]
-    assert run.trials[int(clone)].results[3]["total"] == pytest.approx(before + step)
+    before = told[change["donor"], 2]["total"]
+    assert told[int(clone), 3]["total"] == pytest.approx(before + step)
 
 
 def test_optuna_proposes_and_checkpoints_go_to_a_bucket_and_come_back(
