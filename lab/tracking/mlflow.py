@@ -81,6 +81,7 @@ class MLflowTracker:
         check_database(self._database)
         self._children: dict[int, str] = {}
         self._pending: dict[int, list[int]] = {}
+        self._steps: dict[int, set[int]] = {}
         self._flushed = 0.0
 
     def start(self, run: Run) -> None:
@@ -90,25 +91,32 @@ class MLflowTracker:
         self._client = _open(self._database)
         self._experiment = self._find_experiment()
         self._parent = self._find_parent()
-        self._children, self._pending = self._find_children(), {}
+        self._children, self._pending, self._steps = self._find_children(), {}, {}
         for _, trial in sorted(run.trials.items()):
             self._catch_up(trial)
 
     def trial_start(self, trial: Trial) -> None:
         """Makes the child of a trial, with its configuration as parameters."""
-        from mlflow.entities import Param
-
         tags = {"mlflow.parentRunId": self._parent, "lab.trial": str(trial.index), **self._tags()}
         child = self._client.create_run(
             self._experiment, tags=tags, run_name=f"{self._run.folder.name}-{trial.index:05d}"
         )
         self._children[trial.index] = child.info.run_id
-        self._client.log_batch(
-            child.info.run_id, params=[Param(key, str(value)) for key, value in trial.config.items()]
-        )
+        self._log_params(trial)
+
+    def _log_params(self, trial: Trial) -> None:
+        from mlflow.entities import Param
+
+        params = [Param(key, str(value)) for key, value in trial.config.items()]
+        self._client.log_batch(self._children[trial.index], params=params)
 
     def result(self, trial: Trial, iteration: int) -> None:
-        """Writes the metrics of an iteration, now or with the next ones."""
+        """Writes the metrics of an iteration, now or with the next ones; a step that is there stays as it is."""
+        steps = self._steps.setdefault(trial.index, set())
+        if iteration in steps:
+            # The clone of a population goes over some iterations again.
+            return
+        steps.add(iteration)
         self._pending.setdefault(trial.index, []).append(iteration)
         if time.monotonic() - self._flushed > _FLUSH_SECONDS:
             self._flush()
@@ -193,11 +201,15 @@ class MLflowTracker:
         if new:
             self.trial_start(trial)
         child = self._client.get_run(self._children[trial.index])
+        if not child.data.params:
+            # A kill came after the child was made and before it had them.
+            self._log_params(trial)
         if trial.ended and child.data.tags.get("lab.status") == trial.status and child.info.status != "RUNNING":
             return
         metric = self._run.manifest.metric
         logged = {m.step for m in self._client.get_metric_history(child.info.run_id, metric)} if not new else set()
         self._pending[trial.index] = [iteration for iteration in sorted(trial.results) if iteration not in logged]
+        self._steps[trial.index] = logged | set(trial.results)
         self._flush(trial.index)
         if trial.ended:
             self.trial_end(trial)

@@ -114,6 +114,28 @@ def test_a_resume_finds_its_runs_and_writes_what_is_missing_once(run: Run, datab
     assert ended.status == "failed"
 
 
+def test_a_kill_before_the_parameters_and_a_step_that_comes_again_leave_no_mark(
+    run: Run, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = MLflowTracker(database)
+    first.start(run)
+    trial = run.add_trial(0, {"seed": 0})
+    with monkeypatch.context() as patch:
+        patch.setattr(first, "_log_params", lambda trial: None)
+        first.trial_start(trial)
+    second = MLflowTracker(database)
+    second.start(run)
+    run.add_result(0, {"iteration": 1, "loss": 1.0})
+    second.result(trial, 1)
+    second._flush()
+    trial.times[1] += 5
+    second.result(trial, 1)
+    second._flush()
+    (child,) = found(second, run)[1].values()
+    assert child.data.params == {"seed": "0"}
+    assert steps(second, child) == [1]
+
+
 def test_a_new_database_is_made_without_a_word(run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     MLflowTracker(tmp_path / "new" / DATABASE).start(run)
     out, err = capfd.readouterr()
