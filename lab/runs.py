@@ -135,7 +135,7 @@ class Run(Journal):
             kind=kind,
             experiment=experiment.name,
             created=now.isoformat(timespec="seconds"),
-            command=[Path(sys.argv[0]).name, *sys.argv[1:]],
+            command=command_line(),
             preset=preset,
             config=dict(config),
             space={key: describe_domain(domain) for key, domain in experiment.space.items()} if kind == "sweep" else {},
@@ -261,7 +261,10 @@ class Run(Journal):
         return WorkError(f"all {len(self.trials)} trials of {self.name} failed; the first: {first.reason}")
 
     def best_trial(self) -> int | None:
-        """The index of the trial with the best objective by validation, ties to the first; failed ones do not count."""
+        """The index of the trial with the best objective by validation, ties to the first; failed ones do not count.
+
+        Where any trial kept a network, only those that did count: one that was stopped early may have none to load.
+        """
         sign = 1 if self.manifest.mode == "min" else -1
         scored = [
             (sign * best, trial.index)
@@ -269,7 +272,8 @@ class Run(Journal):
             if trial.status in ("finished", "stopped")
             and (best := trial.best(self.manifest.metric, self.manifest.mode)) is not None
         ]
-        return min(scored)[1] if scored else None
+        kept = [item for item in scored if (self.trial_folder(item[1]) / ARTEFACT[0]).is_file()]
+        return min(kept or scored)[1] if scored else None
 
     def metrics(self) -> pd.DataFrame:
         """All metrics: a row for each trial and iteration, columns `trial`, `iteration` and one a metric (float64)."""
@@ -290,9 +294,26 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
 
 
 def describe_domain(domain: Any) -> str:
-    """A search-space entry in words, as Ray Tune would have it typed."""
+    """A search-space entry in words: its bounds or choices, how it is drawn, and the step of a quantised one."""
     text = getattr(domain, "domain_str", None)
-    return f"{type(domain).__name__}{text}" if text else repr(domain)
+    if not text:
+        return repr(domain)
+    words, sampler = [f"{type(domain).__name__}{text}"], domain.get_sampler()
+    step = getattr(sampler, "q", None)
+    if step is not None:
+        sampler = sampler.sampler
+    if not hasattr(domain, "categories"):
+        words.append(str(sampler).lower())
+        words += [f"{name} {value}" for name, value in vars(sampler).items()]
+    return ", ".join(words if step is None else [*words, f"step {step}"])
+
+
+def command_line() -> list[str]:
+    """What a person would type to have this process again."""
+    program = Path(sys.argv[0])
+    # Python names the file of a package that it runs as a module.
+    start = ["python", "-m", program.parent.name] if program.name == "__main__.py" else [program.name]
+    return [*start, *sys.argv[1:]]
 
 
 def versions() -> dict[str, str]:

@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lab.errors import RequestError
 
-__all__ = ["check_resources", "environment", "live_nodes", "node_sees", "ray_session"]
+__all__ = ["check_resources", "environment", "fits_here", "live_nodes", "node_sees", "ray_session"]
 
 
 @contextmanager
@@ -128,9 +128,18 @@ def check_resources(wanted: Mapping[str, float]) -> None:
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if len(alive) != 1:
         return
-    for key, amount in wanted.items():
-        there = alive[0].get(key.upper() if key in ("cpu", "gpu") else key, 0.0)
-        if amount > there:
-            raise RequestError(
-                f"expected a trial of at most {there:g} {key} on this machine, but it asks for {amount:g}"
-            )
+    for key, there, amount in _lacking(wanted, alive[0]):
+        raise RequestError(f"expected a trial of at most {there:g} {key} on this machine, but it asks for {amount:g}")
+
+
+def fits_here(wanted: Mapping[str, float]) -> bool:
+    """Whether a trial can run on the node of this process; the head of a cluster that grows often holds none."""
+    here = ray.get_runtime_context().get_node_id()
+    found = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] == here]
+    return any(not _lacking(wanted, resources) for resources in found)
+
+
+def _lacking(wanted: Mapping[str, float], resources: Mapping[str, float]) -> list[tuple[str, float, float]]:
+    """What a node has too little of: name, what is there, what is wanted."""
+    there = {key: resources.get(key.upper() if key in ("cpu", "gpu") else key, 0.0) for key in wanted}
+    return [(key, there[key], amount) for key, amount in wanted.items() if amount > there[key]]

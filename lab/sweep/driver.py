@@ -19,12 +19,12 @@ from lab.experiment import Experiment
 from lab.reports import failure_reason
 from lab.runs import Plan, Run, RunStatus, runs_root
 from lab.sweep.asha import JournalASHA
-from lab.sweep.cluster import check_resources, environment, live_nodes, node_sees, ray_session
+from lab.sweep.cluster import check_resources, environment, fits_here, live_nodes, node_sees, ray_session
 from lab.sweep.halt import Halt
-from lab.sweep.plan import iterations_of, make_plan, narrow
+from lab.sweep.plan import check_unchanged, iterations_of, make_plan, narrow
 from lab.sweep.recorder import Recorder
 from lab.sweep.searcher import JournalSearcher
-from lab.sweep.storage import Storage, check_nodes, open_storage
+from lab.sweep.storage import Storage, check_nodes, open_storage, unseen
 from lab.sweep.trainable import make_trainable
 from lab.tracking import Tracker, Tracking
 
@@ -113,8 +113,9 @@ def sweep(
             if run.manifest.status == "failed":
                 raise run.failure()
             return run.manifest.status
+        check_unchanged(experiment, run.manifest.space)
         with ray_session(address or plan.address):
-            storage = _check_cluster(experiment, base, plan, run)
+            storage = _check_cluster(experiment, base, plan, run, address=address)
             tracking = Tracking(trackers)
             tracking.start(run)
             run.manifest.status = "running"
@@ -193,13 +194,17 @@ def _status(run: Run) -> RunStatus:
     return "failed" if all(trial.status == "failed" for trial in run.trials.values()) else "finished"
 
 
-def _check_cluster(experiment: Experiment, base: Any, plan: Plan, run: Run | None = None) -> Storage:
+def _check_cluster(
+    experiment: Experiment, base: Any, plan: Plan, run: Run | None = None, *, address: str | None = None
+) -> Storage:
     """The storage of a sweep, seen by every node, on a cluster that can hold a trial.
 
     Without a run, only looks; the folder of all runs then stands for the run's own.
     """
-    if plan.address is None and not os.environ.get("RAY_ADDRESS"):
-        check_resources(experiment.resources(base))
+    joined = bool(address or plan.address or os.environ.get("RAY_ADDRESS"))
+    wanted = experiment.resources(base)
+    if not joined:
+        check_resources(wanted)
     if run is None:
         place = plan.storage or str(runs_root())
     else:
@@ -208,4 +213,7 @@ def _check_cluster(experiment: Experiment, base: Any, plan: Plan, run: Run | Non
     nodes = live_nodes()
     if storage.scheme is None and len(nodes) > 1:
         check_nodes(Path(storage.root), nodes, node_sees)
+    if joined and plan.storage is None and not fits_here(wanted):
+        # The trials will run on other nodes, which may not even be there yet.
+        raise unseen(Path(storage.root), "all nodes see", "the nodes that can hold a trial")
     return storage

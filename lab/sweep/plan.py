@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from typing import Any
 from lab.config import Config
 from lab.errors import RequestError, unknown_name
 from lab.experiment import Experiment
-from lab.runs import Plan
+from lab.runs import Plan, describe_domain
 from lab.sweep.space import check_space, draw, grid
 
-__all__ = ["SCHEDULERS", "SEARCHES", "iterations_of", "make_plan", "narrow", "planned_values"]
+__all__ = ["SCHEDULERS", "SEARCHES", "check_unchanged", "iterations_of", "make_plan", "narrow", "planned_values"]
 
 SEARCHES = ("random", "grid", "optuna")
 SCHEDULERS = ("none", "asha", "pbt")
@@ -31,6 +31,24 @@ def narrow(experiment: Experiment, keys: Iterable[str]) -> Experiment:
         if key not in experiment.space:
             raise unknown_name(f"field of the search space of {experiment.name}", key, experiment.space)
     return replace(experiment, space={key: domain for key, domain in experiment.space.items() if key in kept})
+
+
+def check_unchanged(experiment: Experiment, described: Mapping[str, str]) -> None:
+    """Refuses to go on with another space than the run has: its draws would not be the same again.
+
+    Args:
+        experiment: as it is today.
+        described: field -> its domain in words, as the manifest has it.
+
+    Raises:
+        RequestError: a domain has changed.
+    """
+    for key, text in described.items():
+        today = describe_domain(experiment.space[key])
+        if today != text:
+            raise RequestError(
+                f"expected {key!r} in the space to be {text}, as when the run was made, but it is {today}"
+            )
 
 
 def make_plan(

@@ -14,7 +14,7 @@ from ray import tune
 
 from lab.errors import RequestError
 
-__all__ = ["Storage", "check_nodes", "open_storage"]
+__all__ = ["Storage", "check_nodes", "open_storage", "unseen"]
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,28 @@ class Storage:
         return str(checkpoint.path) if self.scheme is None else f"{self.scheme}://{checkpoint.path}"
 
     def checkpoint(self, address: str | None) -> tune.Checkpoint | None:
-        """The checkpoint that the journal names; None if it names none or it is no longer there."""
+        """The checkpoint that the journal names; None if it names none or it is no longer there.
+
+        Raises:
+            RequestError: it is not in this storage. A journal that came from elsewhere must not name any file.
+        """
         if address is None:
             return None
+        if not self._holds(address):
+            raise RequestError(f"expected a checkpoint under {self.root}, but the journal names {address}")
         if self.scheme is None or self.filesystem is None:
             return tune.Checkpoint.from_directory(address) if Path(address).is_dir() else None
         path = address.removeprefix(f"{self.scheme}://")
         if self.filesystem.get_file_info(path).type == pyarrow.fs.FileType.NotFound:
             return None
         return tune.Checkpoint(path, filesystem=self.filesystem)
+
+    def _holds(self, address: str) -> bool:
+        if self.scheme is None:
+            # Neither `..` nor a link leads out.
+            return Path(self.root).resolve() in Path(address).resolve().parents
+        path = address.removeprefix(f"{self.scheme}://")
+        return path.startswith(f"{self.root}/") and ".." not in path.split("/")
 
 
 def open_storage(place: str) -> Storage:
@@ -100,7 +113,12 @@ def check_nodes(folder: Path, nodes: Mapping[str, str], sees: Callable[[str, str
     finally:
         probe.unlink(missing_ok=True)
     if blind:
-        raise RequestError(
-            f"expected --storage that all {len(nodes)} nodes see (a shared folder, or a bucket such as s3://...), "
-            f"but {folder} is not there on {', '.join(sorted(blind))}"
-        )
+        raise unseen(folder, f"all {len(nodes)} nodes see", ", ".join(sorted(blind)))
+
+
+def unseen(folder: Path, who: str, where: str) -> RequestError:
+    """What to raise for a storage that is not there on the nodes `where`."""
+    return RequestError(
+        f"expected --storage that {who} (a shared folder, or a bucket such as s3://...), "
+        f"but {folder} is not there on {where}"
+    )

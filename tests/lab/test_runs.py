@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ray import tune
 
 from lab.config import Config
 from lab.errors import RequestError, WorkError
 from lab.experiment import Experiment, Result
 from lab.files import sha256
 from lab.paths import find_run
-from lab.runs import Plan, Run
+from lab.runs import Plan, Run, command_line, describe_domain
 
 
 class Empty(Config):
@@ -131,6 +133,39 @@ def test_a_clone_has_the_results_of_its_donor_and_then_its_own(run: Run) -> None
     assert again.trials == run.trials
     assert again.trials[1].best("loss", "max") == 6.5, "what it had reached before went with its weights"
     assert again.best_trial() == 0
+
+
+def test_the_best_trial_is_one_that_kept_a_network_if_any_did(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    for index, loss in enumerate((0.9, 0.5)):
+        run.add_trial(index, {"seed": index})
+        run.add_result(index, {"iteration": 1, "loss": loss})
+    run.end_trial(0, "stopped", "by asha at iteration 1")
+    assert run.best_trial() == 0
+    run.end_trial(1, "finished", checkpoint=tmp_path)
+    assert run.best_trial() == 1
+
+
+def test_a_run_of_the_module_has_a_command_that_can_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/somewhere/lab/__main__.py", "train", "empty"])
+    assert command_line() == ["python", "-m", "lab", "train", "empty"]
+    monkeypatch.setattr("sys.argv", ["/somewhere/bin/lab", "train", "empty"])
+    assert command_line() == ["lab", "train", "empty"]
+
+
+@pytest.mark.parametrize(
+    ("domain", "words"),
+    [
+        (tune.uniform(0, 1), "Float(0, 1), uniform"),
+        (tune.loguniform(0.1, 1), "Float(0.1, 1), loguniform"),
+        (tune.quniform(0, 1, 0.25), "Float(0, 1), uniform, step 0.25"),
+        (tune.lograndint(1, 9), "Integer(1, 9), loguniform"),
+        (tune.choice([1, 2]), "Categorical[1, 2]"),
+    ],
+)
+def test_a_domain_says_how_it_is_drawn(domain: Any, words: str) -> None:
+    # The base of a logarithm is named as well.
+    assert describe_domain(domain).replace(", base 10", "") == words
 
 
 def test_numbers_that_json_has_not_never_reach_the_journal(run: Run) -> None:

@@ -13,6 +13,7 @@ from lab.errors import RequestError, WorkError
 from lab.experiment import Experiment
 from lab.journal import Journal
 from lab.runs import Run
+from lab.sweep import sweep
 from lab.sweep.halt import Halt
 from lab.sweep.plan import make_plan
 from lab.sweep.recorder import Recorder
@@ -67,6 +68,14 @@ def test_a_damaged_checkpoint_is_no_failure_of_the_trial(tmp_path: Path, monkeyp
     experiment = toy(fit=fit)
     assert closing(experiment, tmp_path / "checkpoint", tmp_path, monkeypatch)["closing"] == "refused"
     assert closing(experiment, None, tmp_path, monkeypatch)["closing"] == "failed", "there was no checkpoint"
+
+
+def test_a_space_that_has_changed_is_refused_by_its_field(run: Run) -> None:
+    assert run.manifest.space["rate"].startswith("Float(0.001, 1.0), loguniform")
+    other = toy(space=toy().space | {"rate": tune.uniform(1e-3, 1.0)})
+    with pytest.raises(RequestError, match=r"expected 'rate' in the space to be Float\(0.001, 1.0\), loguniform"):
+        sweep(other, run)
+    assert Run(run.folder).manifest == run.manifest
 
 
 @pytest.mark.parametrize(("how", "kind"), [("refused", RequestError), ("unwritable", WorkError)])

@@ -8,11 +8,15 @@ import socket
 from pathlib import Path
 
 import pytest
+from pyarrow import fs
 from ray import tune
+from toy import toy
 
 from lab.errors import RequestError
+from lab.paths import list_runs
+from lab.sweep import run_sweep
 from lab.sweep import storage as storage_module
-from lab.sweep.cluster import environment, live_nodes, node_sees, ray_session
+from lab.sweep.cluster import environment, fits_here, live_nodes, node_sees, ray_session
 from lab.sweep.halt import Halt
 from lab.sweep.storage import Storage, check_nodes, open_storage
 
@@ -44,8 +48,6 @@ def test_each_node_is_asked_by_a_task_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_bucket_names_its_checkpoints_by_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pyarrow import fs
-
     def folder_as_bucket(uri: str) -> tuple[fs.FileSystem, str]:
         return fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), uri.removeprefix("s3://")
 
@@ -67,6 +69,36 @@ def test_a_bucket_names_its_checkpoints_by_uri(tmp_path: Path, monkeypatch: pyte
 def test_a_checkpoint_that_was_deleted_is_none(tmp_path: Path) -> None:
     assert Storage(str(tmp_path)).checkpoint(str(tmp_path / "gone")) is None
     assert Storage(str(tmp_path)).checkpoint(None) is None
+
+
+def test_a_journal_cannot_name_a_folder_outside_the_storage(tmp_path: Path) -> None:
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "storage" / "link").symlink_to(tmp_path / "secret")
+    here = Storage(str(tmp_path / "storage"))
+    bucket = Storage("bucket/lab", "s3", fs.LocalFileSystem())
+    for place, address in [
+        (here, tmp_path / "secret"),
+        (here, tmp_path / "storage/../secret"),
+        (here, tmp_path / "storage/link"),
+        (here, tmp_path / "storage"),
+        (bucket, "s3://bucket/lab2/a"),
+        (bucket, "s3://bucket/lab/../a"),
+        (bucket, tmp_path / "secret"),
+    ]:
+        with pytest.raises(RequestError, match=f"under {place.root}, but the journal names"):
+            place.checkpoint(str(address))
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_here")
+def test_a_cluster_whose_head_holds_no_trial_needs_a_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    experiment = toy(resources=lambda config: {"cpu": 1, "gpu": 64})
+    with pytest.raises(RequestError, match=r"expected --storage that all nodes see .*, but .* is not there on"):
+        run_sweep(experiment, samples=1)
+    assert list_runs() == []
+    assert fits_here({"cpu": 1})
 
 
 @pytest.mark.parametrize("address", ["nonsense", "localhost:notaport", "localhost:99999999"])
