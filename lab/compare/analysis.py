@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from lab.compare.evaluate import Evaluation
-from lab.compare.methods import Method
+from lab.compare.methods import ENOUGH_SEEDS, Method
 from lab.compare.resampling import MEANS, Floats, Resampled
 from lab.compare.statistics import (
     Interval,
@@ -23,7 +23,6 @@ from lab.compare.statistics import (
 from lab.compare.suites import Suite
 
 __all__ = ["Analysis", "Difference", "Row", "analyse"]
-
 Against = Literal["Maglev", "best exactly even classical", "best classical", "its untrained network", "other learned"]
 
 
@@ -67,6 +66,7 @@ class Difference:
         by_group: group -> difference of excess.
         equally_even: both are exactly even.
         seeds: seeds of the method; 0 for a builder without seeds.
+        baseline_seeds: likewise of the baseline.
         headline: `excess` or `churn_ratio`: the one the verdict is about.
     """
 
@@ -79,7 +79,13 @@ class Difference:
     by_group: dict[str, Interval]
     equally_even: bool
     seeds: int
+    baseline_seeds: int
     headline: str
+
+    @property
+    def too_few_seeds(self) -> bool:
+        """Whether a side of it was trained too seldom to say that one beats the other: a first look, not a result."""
+        return any(0 < seeds < ENOUGH_SEEDS for seeds in (self.seeds, self.baseline_seeds))
 
     @property
     def interval(self) -> Interval:
@@ -88,7 +94,7 @@ class Difference:
 
     @property
     def verdict(self) -> Verdict:
-        """`better`, `worse` or `no difference shown`."""
+        """`better`, `worse` or `no difference shown`: what the interval says, however few the seeds."""
         return verdict(self.interval)
 
 
@@ -244,5 +250,6 @@ def _difference(suite: Suite, a: Row, b: Row, against: Against, resampled: Resam
         by_group={group: percentile_interval(*difference("excess", group), over) for group in groups},
         equally_even=a.exact and b.exact,
         seeds=a.method.seeds,
+        baseline_seeds=b.method.seeds,
         headline=headline(suite),
     )

@@ -74,8 +74,8 @@ class Comparison:
                         words.ratio_interval(row.scores["churn_ratio"]),
                         "exact" if row.exact else f"busiest {row.scores['max_over_mean'].value:.2f} x mean",
                         words.seeds(row),
-                        maglev.verdict if maglev else "",
-                        best.verdict if best else "",
+                        words.says(maglev) if maglev else "",
+                        words.says(best) if best else "",
                     ]
                 )
         return columns, rows

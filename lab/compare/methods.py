@@ -15,11 +15,14 @@ from lab.tables.learned import DESCRIPTION, MODEL, family_of, split_trial
 from lab.tables.learned import UNTRAINED as UNTRAINED_TENSORS
 from lab.tables.registry import Builder, get, spectrum
 
-__all__ = ["Kind", "Method", "Training", "methods"]
+__all__ = ["ENOUGH_SEEDS", "Kind", "Method", "Training", "methods"]
 
 Kind = Literal["classical", "supervised", "ppo", "learned"]
 BASELINE = "maglev"
 """Always compared with: the table that most load balancers use."""
+
+ENOUGH_SEEDS = 5
+"""From here on a trained method is said to win or lose: intervals over fewer seeds are far too narrow."""
 
 _STEPS = ("env_steps", "pairs", "samples")
 
@@ -81,6 +84,13 @@ class Method:
     def seeds(self) -> int:
         """How many trainings stand behind it; 0 where there is nothing random."""
         return 0 if self.kind == "classical" else len(self.builders)
+
+    @property
+    def seeds_note(self) -> str:
+        """`no seeds`, `one seed: not a result`, `3 seeds: too few for a result`, `5 seeds`."""
+        if self.seeds < 2:
+            return "one seed: not a result" if self.seeds else "no seeds"
+        return f"{self.seeds} seeds" + ("" if self.seeds >= ENOUGH_SEEDS else ": too few for a result")
 
     @property
     def seed_key(self) -> str:
@@ -204,9 +214,6 @@ def _learned(run: Run, trial: int | None, label: str) -> list[Method]:
     kind, names = _named(run, kept)
     builder = get(names[0])
     universe = str(kept[0].config.get("universe", "any hash")).replace("_", " ")
-    summary = f"{len(kept)} seeds" if len(kept) > 1 else "one seed: not a result"
-    if run.manifest.kind == "sweep":
-        summary = f"best of {len(run.trials)} trials by validation; {summary}"
     before = tuple(f"{name}@untrained" for name in names)
     has_before = all((run.trial_folder(t.index) / UNTRAINED_TENSORS).is_file() for t in kept)
     trained = Method(
@@ -215,10 +222,11 @@ def _learned(run: Run, trial: int | None, label: str) -> list[Method]:
         builders=names,
         stateless=builder.stateless,
         universe=universe,
-        summary=summary,
         training=_training(run, kept),
         untrained_label=label + UNTRAINED if has_before else None,
     )
+    searched = f"best of {len(run.trials)} trials by validation; " if run.manifest.kind == "sweep" else ""
+    trained = replace(trained, summary=searched + trained.seeds_note)
     if not has_before:
         return [trained]
     return [trained, replace(trained, label=label + UNTRAINED, builders=before, trained=False, untrained_label=None)]

@@ -76,6 +76,7 @@ def _method(method: Method) -> dict[str, Any]:
         "kind": method.kind,
         "builders": list(method.builders),
         "seeds": method.seeds,
+        "seeds_note": method.seeds_note,
         "stateless": method.stateless,
         "universe": method.universe,
         "summary": method.summary,
@@ -140,8 +141,10 @@ def _difference(index: int, difference: Difference) -> dict[str, Any]:
         "index": index,
         **{
             name: getattr(difference, name)
-            for name in ("method", "baseline", "against", "headline", "verdict", "seeds")
+            for name in ("method", "baseline", "against", "headline", "verdict", "seeds", "baseline_seeds")
         },
+        "too_few_seeds": difference.too_few_seeds,
+        "says": words.says(difference),
         "equally_even": difference.equally_even,
         "excess": asdict(difference.excess),
         "churn_ratio": asdict(difference.churn_ratio),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.compare.analysis import Analysis, Row
 from lab.compare.curves import Curve
-from lab.compare.words import against_best, at_groups, beats, count, duration, learned, percent, sides
+from lab.compare.words import WINS, against_best, at_groups, count, duration, learned, percent, says, seeds, sides
 
 __all__ = ["by_n_title", "curve_ends", "learning_title", "pareto_title", "points", "series"]
 
@@ -20,8 +20,9 @@ def pareto_title(analysis: Analysis) -> str:
         return (
             f"{lead.method.label} moves least of the exactly even tables: {moved} needlessly ({analysis.suite.title})"
         )
-    note = " (one seed: not a result)" if lead.method.seeds == 1 else ""
-    if beats(analysis, lead):
+    difference = against_best(analysis, lead.method.label)
+    note = f" ({seeds(lead)})" if difference and difference.too_few_seeds else ""
+    if difference and difference.verdict == "better":
         best = analysis.best_exact
         old = percent(analysis.row(best).scores["excess"].value) if best else ""
         both = f"{lead.method.label} moves {moved} needlessly, {best} {old}"
@@ -36,10 +37,11 @@ def by_n_title(analysis: Analysis) -> str:
         if difference:
             by_word = sides(difference)
             parts = [
-                f"{word} at {at_groups(by_word[word], difference)}" for word in ("better", "worse") if by_word[word]
+                f"{says(difference, word)} at {at_groups(by_word[word], difference)}" for word in WINS if by_word[word]
             ]
             text = " and ".join(parts) or "no difference shown at any n"
-            return f"{row.method.label} against {difference.baseline}: {text} ({analysis.suite.title})"
+            note = f" ({seeds(row)})" if difference.too_few_seeds else ""
+            return f"{row.method.label}{note} against {difference.baseline}: {text} ({analysis.suite.title})"
     maglev = analysis.row("maglev").by_group
     worst = max(maglev, key=lambda group: maglev[group]["excess"].value or 0.0)
     moved = percent(maglev[worst]["excess"].value)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from lab.compare.analysis import Analysis, Difference, Row
-from lab.compare.statistics import Interval, verdict
+from lab.compare.methods import ENOUGH_SEEDS
+from lab.compare.statistics import Interval, Verdict, verdict
 
 __all__ = [
     "AXES",
     "KINDS",
+    "WINS",
     "advice",
     "against_best",
     "at_groups",
@@ -22,11 +24,13 @@ __all__ = [
     "percent",
     "percent_interval",
     "ratio_interval",
+    "says",
     "seeds",
     "sides",
     "summary",
 ]
 
+WINS: tuple[Verdict, ...] = ("better", "worse")
 KINDS = {
     "classical": "classical",
     "supervised": "supervised",
@@ -77,8 +81,18 @@ def headline(analysis: Analysis, interval: Interval) -> str:
 
 def seeds(row: Row) -> str:
     """What stands behind a row: `no seeds`, `one seed: not a result`, `5 seeds`."""
-    number = row.method.seeds
-    return "no seeds" if number == 0 else "one seed: not a result" if number == 1 else f"{number} seeds"
+    return row.method.seeds_note
+
+
+def says(difference: Difference, found: Verdict | None = None) -> str:
+    """The verdict in words: `better` or `worse`, but with too few seeds only `lower` or `higher`.
+
+    Args:
+        difference: the difference.
+        found: a verdict on a part of it; that of the whole by default.
+    """
+    word = found or difference.verdict
+    return {"better": "lower", "worse": "higher"}.get(word, word) if difference.too_few_seeds else word
 
 
 def by_how_much(difference: Difference) -> str:
@@ -93,7 +107,7 @@ def by_how_much(difference: Difference) -> str:
         return (
             f"no difference shown ({factor * interval.low:+.{digits}f} to {factor * interval.high:+.{digits}f}{unit})"
         )
-    text = f"{difference.verdict} by {abs(factor * interval.value):.{digits}f}{unit}"
+    text = f"{says(difference)} by {abs(factor * interval.value):.{digits}f}{unit}"
     return f"{text} [{abs(low):.{digits}f}, {abs(high):.{digits}f}]"
 
 
@@ -120,7 +134,7 @@ def summary(analyses: list[Analysis]) -> list[tuple[str, list[str]]]:
         sentences += [text for analysis, _ in found if (text := _fleets(analysis, label))]
         if cost := _cost(analyses[0], row):
             sentences.append(cost)
-        sections.append((f"{label}: {seeds(row)}", sentences))
+        sections.append((f"{label} ({seeds(row)})", sentences))
     return sections
 
 
@@ -133,18 +147,33 @@ def lead(analysis: Analysis) -> list[str]:
     sentences = [f"The table to beat on {analysis.suite.title} is {analysis.best_exact}: exactly even, {unit} {score}."]
     for row in sorted(learned(analysis), key=lambda row: row.scores[analysis.headline].value or 0.0):
         found = (find(analysis, row.method.label, a) for a in ("best exactly even classical", "Maglev"))
-        parts = [_beats_or_loses(difference) for difference in found if difference]
-        if parts:
-            uneven = "" if row.exact else ", not exactly even,"
-            sentences.append(f"{row.method.label} ({seeds(row)}){uneven} {names(parts)}.")
+        differences = [difference for difference in found if difference]
+        if not differences:
+            continue
+        who = f"{row.method.label} ({seeds(row)}){'' if row.exact else ', not exactly even,'}"
+        if any(difference.too_few_seeds for difference in differences):
+            sentences.append(
+                f"{who.rstrip(',')}: at first look, {unit} {names([_first_look(each) for each in differences])}."
+            )
+        else:
+            sentences.append(f"{who} {names([_beats_or_loses(each) for each in differences])}.")
     return sentences
+
+
+def _first_look(difference: Difference) -> str:
+    value = difference.interval.value or 0.0
+    return f"{_size(difference)} {'below' if value < 0 else 'above'} {difference.baseline}"
+
+
+def _size(difference: Difference) -> str:
+    value = abs(difference.interval.value or 0.0)
+    return f"{value:.2f}" if difference.headline == "churn_ratio" else f"{100 * value:.1f} points"
 
 
 def _beats_or_loses(difference: Difference) -> str:
     if difference.verdict == "no difference shown":
         return f"is not shown to differ from {difference.baseline}"
-    value = abs(difference.interval.value or 0.0)
-    by = f"{value:.2f}" if difference.headline == "churn_ratio" else f"{100 * value:.1f} points"
+    by = _size(difference)
     return f"{'beats' if difference.verdict == 'better' else 'loses to'} {difference.baseline} by {by}"
 
 
@@ -211,13 +240,16 @@ def _fleets(analysis: Analysis, label: str) -> str | None:
     difference = against_best(analysis, label)
     if difference is None or not analysis.suite.by_n:
         return None
-    return f"By fleet size on {analysis.suite.title}, against {difference.baseline}: {_sides(difference)}."
+    look = ", at first look" if difference.too_few_seeds else ""
+    return f"By fleet size on {analysis.suite.title}, against {difference.baseline}{look}: {_sides(difference)}."
 
 
 def _sides(difference: Difference) -> str:
     by_word = sides(difference)
-    parts = [f"{word} at {at_groups(groups, difference)}" for word, groups in by_word.items() if groups]
-    missing = [word for word in ("better", "worse") if not by_word[word]]
+    parts = [
+        f"{says(difference, word)} at {at_groups(groups, difference)}" for word, groups in by_word.items() if groups
+    ]
+    missing = [says(difference, word) for word in WINS if not by_word[word]]
     return "; ".join(parts) + (f" ({' and '.join(missing)} nowhere)" if missing else "")
 
 
@@ -226,9 +258,9 @@ def at_groups(groups: list[str], difference: Difference) -> str:
     return "every n" if len(groups) == len(difference.by_group) else f"n = {names(groups)}"
 
 
-def sides(difference: Difference) -> dict[str, list[str]]:
+def sides(difference: Difference) -> dict[Verdict, list[str]]:
     """Verdict -> the groups it holds in."""
-    found: dict[str, list[str]] = {"better": [], "worse": [], "no difference shown": []}
+    found: dict[Verdict, list[str]] = {"better": [], "worse": [], "no difference shown": []}
     for group, interval in difference.by_group.items():
         found[verdict(interval)].append(group)
     return found
@@ -255,9 +287,10 @@ def _times(ratio: float) -> str:
 
 
 def advice(analyses: list[Analysis]) -> list[tuple[str, str]]:
-    """When to use which: (the case, the choice and why)."""
+    """When to use which: (the case, the choice and why). Nothing is advised that too few seeds stand behind."""
     analysis = analyses[0]
-    unit, rows = _unit(analysis), analysis.rows
+    unit = _unit(analysis)
+    rows = [row for row in analysis.rows if not 0 < row.method.seeds < ENOUGH_SEEDS]
     choices = []
 
     def say(case: str, row: Row, why: str) -> None:
@@ -268,12 +301,12 @@ def advice(analyses: list[Analysis]) -> list[tuple[str, str]]:
         choices.append((case, f"{row.method.label}: {name} {value}{why}"))
 
     if analysis.best_exact:
-        winners = [r for r in learned(analysis) if r.exact and r.method.seeds > 1 and beats(analysis, r)]
+        winners = [r for r in learned(analysis) if r.exact and beats(analysis, r)]
         if winners:
             row = min(winners, key=lambda r: r.scores[analysis.headline].value or 0.0)
             say("Exact evenness, fewest moves", row, f", shown better than {analysis.best_exact} over {seeds(row)}.")
         case = "Exact evenness without training" if winners else "Exact evenness, fewest moves"
-        why = "." if winners else ". No trained table here is shown to be better over several seeds."
+        why = "." if winners else ". No trained table here is shown to be better over five seeds."
         say(case, analysis.row(analysis.best_exact), why)
     uneven = sorted((r for r in rows if r.on_front and not r.exact), key=lambda r: r.scores["imbalance"].value or 0.0)
     if uneven:
@@ -292,6 +325,6 @@ def advice(analyses: list[Analysis]) -> list[tuple[str, str]]:
 
 
 def beats(analysis: Analysis, row: Row) -> bool:
-    """Whether a row is shown better than the best exactly even classical table."""
+    """Whether a row is shown better than the best exactly even classical table, over seeds enough to say so."""
     difference = against_best(analysis, row.method.label)
-    return difference is not None and difference.verdict == "better"
+    return difference is not None and difference.verdict == "better" and not difference.too_few_seeds

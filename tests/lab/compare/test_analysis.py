@@ -64,7 +64,7 @@ def found():
             classical("told", stateless=False): scored(rng, -0.05),
             net: scored(rng, 0.03, 5),
             untrained(net): scored(rng, 0.6, 5),
-            worse: scored(rng, 0.2, 3),
+            worse: scored(rng, 0.2, 5),
         },
     )
 
@@ -181,6 +181,32 @@ def test_one_seed_is_never_advised():
     assert dict(words.advice([found]))["Exact evenness, fewest moves"].startswith("maglev")
     assert "one seed: not a result" in titles.pareto_title(found)
     assert "one seed: not a result" in words.lead(found)[1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_on_fewer_than_five_seeds_nothing_is_said_to_win_or_lose(count):
+    rng = np.random.default_rng(8)
+    good, bad = trained("good", count, before=False), trained("bad", count, kind="ppo", before=False)
+    uneven = trained("uneven", count, before=False)
+    found = analyse(
+        SUITE,
+        {
+            classical("maglev"): scored(rng, 0.08),
+            classical("even"): scored(rng, 0.05),
+            good: scored(rng, 0.01, count),
+            bad: scored(rng, 0.2, count),
+            uneven: scored(rng, -0.1, count, even=False),
+        },
+    )
+    note = "one seed: not a result" if count == 1 else f"{count} seeds: too few for a result"
+    sentences = words.lead(found)
+    assert any(text.startswith(f"good ({note}): at first look, excess 4.") for text in sentences)
+    texts = [*sentences, titles.pareto_title(found), titles.by_n_title(found)]
+    texts += [sentence for _, section in words.summary([found]) for sentence in section]
+    assert not [text for text in texts for word in ("beats", "loses", "better", "worse") if word in text]
+    assert all(note in text for text in texts if text.startswith("good") and "needlessly" in text)
+    assert {words.says(d) for d in found.differences if d.seeds} == {"lower", "higher"}
+    assert not [choice for _, choice in words.advice([found]) if choice.startswith(("good", "bad", "uneven"))]
 
 
 @pytest.mark.parametrize(
