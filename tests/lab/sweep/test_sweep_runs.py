@@ -64,7 +64,10 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_last_checkpoint(tmp_pa
     (tmp_path / "died").unlink()
     with pytest.raises(WorkError, match=r"all 1 trials of .* failed; the first: its process died"):
         run_sweep(toy(), samples=1, overrides=overrides, max_failures=0)
-    assert Run(list_runs()[-1]).manifest.status == "failed"
+    failed = Run(list_runs()[-1])
+    assert failed.manifest.status == "failed"
+    with pytest.raises(WorkError, match=r"all 1 trials of .* failed; the first: its process died"):
+        sweep(toy(), failed)
 
 
 def test_asha_stops_bad_trials_early_and_says_so() -> None:

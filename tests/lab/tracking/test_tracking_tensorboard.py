@@ -85,6 +85,16 @@ def test_a_resume_repeats_no_step_misses_none_and_leaves_no_torn_file(run: Run) 
     assert [event.step for event in events(run).Scalars("validation/loss")] == [1, 2, 3]
 
 
+def test_a_step_that_a_clone_comes_over_again_is_written_once(run: Run) -> None:
+    tracker = TensorBoardTracker()
+    tracker.start(run)
+    add(run, 1)
+    for _ in range(2):
+        tracker.result(run.trials[0], 1)
+    tracker.end("interrupted")
+    assert [event.step for event in events(run).Scalars("validation/loss")] == [1]
+
+
 def test_a_complete_trial_is_not_written_again(run: Run) -> None:
     add(run, 1)
     run.end_trial(0, "finished")
