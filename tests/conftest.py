@@ -1,6 +1,7 @@
 """What every test stands on: runs of its own, and no Ray token of the person who runs the suite."""
 
 import secrets
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,14 @@ from hypothesis import HealthCheck, settings
 # No test asserts a time, hypothesis included.
 settings.register_profile("lab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lab")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c():
+    """A suite that runs in the background is started with Ctrl-C ignored, and so would be what it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session", autouse=True)
