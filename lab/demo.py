@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from lab.compare import Comparison, compare
+from lab.compare import Comparison, compare, refuse_report
 from lab.console import emit, figure, print_table, progress
-from lab.errors import RequestError, WorkError
+from lab.errors import WorkError
 from lab.work import start_sweep
 
 __all__ = ["demo"]
@@ -46,8 +46,8 @@ def demo(out: Path | None, *, as_json: bool) -> Comparison:
         WorkError: a best network does not beat itself before training, by a paired 95 % interval.
     """
     begun = time.monotonic()
-    if out is not None and (out / "report.html").exists():
-        raise RequestError(f"expected a folder without a report, but got {out}")
+    if out is not None:
+        refuse_report(out, force=False)
     runs = []
     for number, (name, samples) in enumerate(_SWEEPS, start=1):
         click.echo(f"{number} of 3: a sweep of {samples} trials of {name}", err=True)

@@ -33,12 +33,8 @@ class Finding:
     advice: str
 
 
-def examine(*, start_ray: bool = True) -> Iterator[Finding]:
-    """Yields a finding for each subject, as soon as it is known.
-
-    Args:
-        start_ray: start a small local Ray and run one task on it (a few seconds).
-    """
+def examine() -> Iterator[Finding]:
+    """Yields a finding for each subject, as soon as it is known; the last one starts a small local Ray."""
     yield _python()
     yield from _versions()
     yield _cores()
@@ -47,8 +43,7 @@ def examine(*, start_ray: bool = True) -> Iterator[Finding]:
     yield from _folders()
     yield _shared_memory()
     yield _token()
-    if start_ray:
-        yield _ray()
+    yield _ray()
 
 
 def _python() -> Finding:

@@ -71,6 +71,7 @@ def run_training(
     base = experiment.resolve(preset, given)
     if hasattr(base, "device"):
         require_device(base)
+    experiment.check(base, False)
     plan = Plan(samples=seeds, search="list", max_concurrent=1, seed=getattr(base, "seed", 0))
     run = Run.create(experiment, kind="train", preset=preset, config=base.model_dump(mode="json"), plan=plan)
     train(experiment, run, trackers)

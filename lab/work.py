@@ -65,7 +65,6 @@ def start_train(name: str, preset: str, assignments: Sequence[str], *, seed: int
     overrides = parse_assignments(assignments)
     if "seed" in overrides:
         raise RequestError(f"expected the seed as --seed {overrides['seed']}, but got seed={overrides['seed']}")
-    experiment.check(experiment.resolve(preset, overrides), False)
     return _watched(
         lambda trackers: run_training(
             experiment, preset=preset, overrides=overrides, seed=seed, seeds=seeds, trackers=trackers
@@ -88,7 +87,6 @@ def start_sweep(name: str, preset: str, assignments: Sequence[str], **options: A
     """
     experiment = get(name)
     overrides = parse_assignments(assignments)
-    experiment.check(experiment.resolve(preset, overrides), True)
     return _watched(
         lambda trackers: run_sweep(experiment, preset=preset, overrides=overrides, trackers=trackers, **options)
     )

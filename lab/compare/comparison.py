@@ -24,7 +24,7 @@ from lab.files import write_bytes, write_json, write_text
 from lab.runs import Reading, Run, git_commit, versions
 from lab.tables.registry import get
 
-__all__ = ["SUITES_BY_DEFAULT", "Comparison", "Progress", "compare"]
+__all__ = ["SUITES_BY_DEFAULT", "Comparison", "Progress", "compare", "refuse_report"]
 
 SUITES_BY_DEFAULT = ("churn-47", "scenarios-47")
 """The first one is the one that the report's first figure and its advice are about."""
@@ -110,11 +110,7 @@ def compare(
         WorkError: the report or the runs' manifests cannot be written after all, as on a full disk.
     """
     out = Path(out)
-    try:
-        _refuse_to_overwrite(out, force)
-        _refuse_unwritable(out)
-    except OSError as error:
-        raise RequestError(f"expected a folder that can be written, but got {out}: {error.strerror or error}") from None
+    refuse_report(out, force=force)
     asked = [suite(name, count) for name in dict.fromkeys(suites or SUITES_BY_DEFAULT)]
     compared = methods(names, builders)
     with _claimed(compared) as runs:
@@ -138,12 +134,17 @@ def compare(
     return _write(out, analyses, content, figures)
 
 
-def _refuse_to_overwrite(out: Path, force: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise RequestError(f"expected a folder for the report, but {out} is a file")
-    there = [name for name in (HTML, JSON) if (out / name).exists()]
-    if there and not force:
-        raise RequestError(f"expected a folder without a report, but {out / there[0]} exists: --force replaces it")
+def refuse_report(out: Path, *, force: bool) -> None:
+    """Raises RequestError if a report in the folder `out` would replace another or cannot be written."""
+    try:
+        if out.exists() and not out.is_dir():
+            raise RequestError(f"expected a folder for the report, but {out} is a file")
+        there = [name for name in (HTML, JSON) if (out / name).exists()]
+        if there and not force:
+            raise RequestError(f"expected a folder without a report, but {out / there[0]} exists: --force replaces it")
+        _refuse_unwritable(out)
+    except OSError as error:
+        raise RequestError(f"expected a folder that can be written, but got {out}: {error.strerror or error}") from None
 
 
 def _refuse_unwritable(out: Path) -> None:

@@ -70,6 +70,7 @@ def run_sweep(
     """
     overrides = dict(overrides or {})
     base = experiment.resolve(preset, overrides)
+    experiment.check(base, True)
     experiment = narrow(experiment, [key for key in experiment.space if key not in overrides])
     plan = make_plan(experiment, **options)
     with ray_session(plan.address):
