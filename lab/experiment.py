@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from lab.config import Config, parse
 from lab.errors import RequestError, unknown_name
+from lab.population_task import PopulationTask
 
 __all__ = ["Experiment", "Fit", "Report", "Result", "get", "names", "register", "require_device", "resources"]
 
@@ -69,6 +70,8 @@ class Experiment:
         check: `(config, in_sweep)`, raises RequestError for a configuration that cannot be trained on this machine, or
             not in a trial of a sweep; asked before anything is written.
         resources: Ray resources of one trial, from its config; a fraction of a GPU lets trials share it.
+        population: what lets a sweep train many of its trials as one; None where each is trained alone.
+        comparison: which comparison of `lab compare` its runs belong to.
     """
 
     name: str
@@ -84,6 +87,8 @@ class Experiment:
     scheduler: str = "none"
     check: Callable[[Any, bool], None] = field(default=lambda config, in_sweep: None)
     resources: Callable[[Any], dict[str, float]] = field(default=lambda config: resources(config))
+    population: PopulationTask | None = None
+    comparison: str = "tables"
 
     def __post_init__(self) -> None:
         for source in (self.space, *self.presets.values()):

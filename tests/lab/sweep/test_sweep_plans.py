@@ -16,7 +16,7 @@ from lab.journal import Trial
 from lab.sweep import make_plan
 from lab.sweep.optuna_search import propose
 from lab.sweep.plan import narrow
-from lab.sweep.population import boundary_after, renew
+from lab.sweep.generations import boundary_after, renew
 from lab.sweep.space import draw, grid, perturb
 
 SPACE = {

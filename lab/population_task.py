@@ -1,0 +1,117 @@
+"""What a task hands over so that hundreds of its models can be trained as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from lab.config import Config
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+__all__ = ["Members", "Model", "PopulationTask"]
+
+
+class Model(Protocol):
+    """A network with the weights of one member; a mapped one where members are trained as one."""
+
+    def __call__(self, *inputs: Any) -> Any: ...
+
+
+class Members(Protocol):
+    """The members of a population as `PopulationTask.evaluate` sees them.
+
+    Attributes:
+        configs: one for each member.
+        device: where their weights are.
+    """
+
+    configs: Sequence[Config]
+    device: torch.device
+
+    def map(self, function: Callable[..., Any], *inputs: Any) -> Any:
+        """`function(model, *inputs)` for every member, without gradients.
+
+        Args:
+            function: returns a tensor, or a tuple or dict of tensors.
+            *inputs: the same for all members.
+
+        Returns:
+            What the function returns, each tensor with the members as a new first axis, (M, ...).
+        """
+        ...
+
+    def modules(self) -> Iterator[nn.Module]:
+        """A plain network for each member in turn, on the CPU; it is overwritten by the next one's weights."""
+        ...
+
+
+class PopulationTask(Protocol):
+    """A task of which many models of one architecture train as one (`lab.sweep.population`).
+
+    Configurations have the fields `seed`, `iterations`, `steps` (gradient steps in an iteration), `device`, `threads`
+    and `checkpoint_every`.
+
+    Attributes:
+        objective: key of the metric that is the objective, `validation/<name>`.
+        mode: whether a good objective is small (`min`) or large (`max`).
+        betas: of Adam.
+    """
+
+    objective: str
+    mode: Literal["min", "max"]
+    betas: tuple[float, float]
+
+    def key(self, config: Any) -> Hashable | None:
+        """Equal for configurations whose weights and batches have the same shapes, and whose `loss` and `evaluate` make
+        the same choices in Python; None for one that can only be trained alone."""
+        ...
+
+    def init(self, config: Any) -> nn.Module:
+        """A network on the CPU, its weights drawn from a generator seeded with `config.seed`."""
+        ...
+
+    def stream(self, config: Any) -> Hashable:
+        """What the batches depend on besides the iteration: members with equal streams share them."""
+        ...
+
+    def batches(self, config: Any, iteration: int) -> Iterator[Mapping[str, Tensor]]:
+        """The `config.steps` batches of an iteration, counted from 0: a pure function of stream and iteration."""
+        ...
+
+    def knobs(self, config: Any, step: int) -> Mapping[str, float]:
+        """The scalars of gradient step `step`, counted from 0 over the whole training.
+
+        `learning_rate`, `weight_decay` (decoupled: Loshchilov and Hutter, ICLR 2019) and `max_gradient_norm` (infinite
+        for none) are for the optimiser; `loss` gets all of them.
+        """
+        ...
+
+    def loss(
+        self, config: Any, model: Model, batch: Mapping[str, Tensor], knobs: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """The loss of one member on one batch, a scalar, and further scalars to report.
+
+        Pure. Of `config` it reads only what `key` holds; what differs between members comes in as knobs.
+        """
+        ...
+
+    def evaluate(self, members: Members, iteration: int) -> list[dict[str, float]]:
+        """The metrics of each member after `iteration` iterations (0: before the first), the objective among them."""
+        ...
+
+    def save(
+        self,
+        config: Any,
+        directory: Path,
+        *,
+        best: dict[str, Tensor],
+        untrained: dict[str, Tensor],
+        best_objective: float,
+        untrained_objective: float,
+    ) -> None:
+        """Writes the artefact of the best network into `directory`: `lab.runs.ARTEFACT`."""
+        ...
