@@ -66,20 +66,35 @@ class Tracking:
         for tracker in self._trackers:
             self._tell(tracker, partial(tracker.start, run), refuse=True)
 
+    def trial_starts(self, trials: Iterable[Trial]) -> None:
+        """Trials were added to the journal."""
+        trials = list(trials)
+        for tracker in self._trackers:
+            self._tell(tracker, lambda tracker=tracker: [tracker.trial_start(trial) for trial in trials])
+
+    def results(self, pairs: Iterable[tuple[Trial, int]]) -> None:
+        """The results of iterations, (trial, iteration) each, were added to the journal."""
+        pairs = list(pairs)
+        for tracker in self._trackers:
+            self._tell(tracker, lambda tracker=tracker: [tracker.result(*pair) for pair in pairs])
+
+    def trial_ends(self, trials: Iterable[Trial]) -> None:
+        """Trials ended."""
+        trials = list(trials)
+        for tracker in self._trackers:
+            self._tell(tracker, lambda tracker=tracker: [tracker.trial_end(trial) for trial in trials])
+
     def trial_start(self, trial: Trial) -> None:
         """A trial was added to the journal."""
-        for tracker in self._trackers:
-            self._tell(tracker, partial(tracker.trial_start, trial))
+        self.trial_starts([trial])
 
     def result(self, trial: Trial, iteration: int) -> None:
         """The result of an iteration was added to the journal."""
-        for tracker in self._trackers:
-            self._tell(tracker, partial(tracker.result, trial, iteration))
+        self.results([(trial, iteration)])
 
     def trial_end(self, trial: Trial) -> None:
         """A trial ended."""
-        for tracker in self._trackers:
-            self._tell(tracker, partial(tracker.trial_end, trial))
+        self.trial_ends([trial])
 
     def end(self, status: RunStatus) -> None:
         """The run ended, or was interrupted."""
@@ -108,7 +123,7 @@ class Tracking:
                 self._tell(tracker, partial(tracker.start, run))
             self.end(run.manifest.status)
 
-    def _tell(self, tracker: Tracker, call: Callable[[], None], *, refuse: bool = False) -> None:
+    def _tell(self, tracker: Tracker, call: Callable[[], object], *, refuse: bool = False) -> None:
         if tracker.name in self._aside:
             return
         try:
