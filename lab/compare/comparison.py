@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +14,12 @@ from lab.compare import words
 from lab.compare.analysis import Analysis, Difference, analyse
 from lab.compare.curves import curves
 from lab.compare.evaluate import Evaluation, evaluate
-from lab.compare.figures import Figure, draw
+from lab.compare.figures import draw
 from lab.compare.methods import Method, methods
+from lab.compare.output import refuse_report, write_report
 from lab.compare.report import document, render
 from lab.compare.suites import Suite, suite
-from lab.errors import RequestError, WorkError
-from lab.files import write_bytes, write_json, write_text
+from lab.errors import RequestError
 from lab.runs import Reading, Run, git_commit, versions
 from lab.tables.registry import get
 
@@ -28,8 +27,6 @@ __all__ = ["SUITES_BY_DEFAULT", "Comparison", "Progress", "compare", "refuse_rep
 
 SUITES_BY_DEFAULT = ("churn-47", "scenarios-47")
 """The first one is the one that the report's first figure and its advice are about."""
-
-HTML, JSON = "report.html", "report.json"
 
 Progress = Callable[[int, int, str], None]
 """`progress(done, total, what)`: pairs scored so far, pairs in all, and on which suite and method."""
@@ -131,37 +128,8 @@ def compare(
         "runs": {label: _origin(run, compared, label, read_before[label]) for label, run in runs.items()},
     }
     content = document(analyses, compared, lines, figures, provenance, skipped)
-    return _write(out, analyses, content, figures)
-
-
-def refuse_report(out: Path, *, force: bool) -> None:
-    """Raises RequestError if a report in the folder `out` would replace another or cannot be written."""
-    try:
-        if out.exists() and not out.is_dir():
-            raise RequestError(f"expected a folder for the report, but {out} is a file")
-        there = [name for name in (HTML, JSON) if (out / name).exists()]
-        if there and not force:
-            raise RequestError(f"expected a folder without a report, but {out / there[0]} exists: --force replaces it")
-        _refuse_unwritable(out)
-    except OSError as error:
-        raise RequestError(f"expected a folder that can be written, but got {out}: {error.strerror or error}") from None
-
-
-def _refuse_unwritable(out: Path) -> None:
-    """Raises OSError where no file can be made in `out`; leaves nothing behind, for the request may yet be refused."""
-    missing = [folder for folder in (out, *out.parents) if not folder.exists()]
-    made: list[Path] = []
-    try:
-        for folder in reversed(missing):
-            folder.mkdir(exist_ok=True)
-            made.append(folder)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    finally:
-        for folder in reversed(made):
-            # Somebody else may have put a file there since.
-            with suppress(OSError):
-                folder.rmdir()
+    written = write_report(out, render(content, figures), content, figures)
+    return Comparison(analyses, content, written.html, written.json, written.figures)
 
 
 @contextmanager
@@ -246,18 +214,3 @@ def _origin(run: Run, compared: list[Method], label: str, read_before: int) -> d
         "created": run.manifest.created,
         "read_before": read_before,
     }
-
-
-def _write(out: Path, analyses: list[Analysis], content: dict[str, Any], figures: list[Figure]) -> Comparison:
-    page = render(content, figures)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WorkError(f"cannot write the report to {out}: {error.strerror or error}") from error
-    paths = [out / f"{figure.name}.png" for figure in figures]
-    for path, figure in zip(paths, figures, strict=True):
-        write_bytes(path, figure.wide)
-    write_json(out / JSON, content)
-    # The page comes last: where it is, everything it speaks of is.
-    write_text(out / HTML, page)
-    return Comparison(analyses, content, out / HTML, out / JSON, paths)

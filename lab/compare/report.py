@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import reduce
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import torch
 
 from lab.compare import words
@@ -19,6 +15,7 @@ from lab.compare.analysis import Analysis, Difference, Row
 from lab.compare.curves import Curve
 from lab.compare.figures import Figure
 from lab.compare.methods import Method
+from lab.compare.page import lookup, render_page
 from lab.compare.statistics import REPLICATES
 
 __all__ = ["FORMATS", "document", "lookup", "render"]
@@ -165,35 +162,12 @@ def _curve(curve: Curve) -> dict[str, Any]:
     }
 
 
-def lookup(content: Any, path: str) -> Any:
-    """The value at a JSON pointer (RFC 6901, without escapes): `/suites/0/parts/0/rows/3/scores/excess/value`."""
-    parts = path.lstrip("/").split("/")
-    return reduce(lambda value, part: value[int(part)] if isinstance(value, list) else value[part], parts, content)
-
-
 def render(content: dict[str, Any], figures: list[Figure]) -> str:
     """The page: self-contained, every number in it read from `content`."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["at"] = lambda path: lookup(content, path)
-    environment.globals["shown"] = lambda value, form: FORMATS[form](value)
-    images = {f.name: {"wide": _data_uri(f.wide), "narrow": _data_uri(f.narrow)} for f in figures}
     paths = {
         (s, row["method"]): f"/suites/{s}/parts/{p}/rows/{r}"
         for s, each in enumerate(content["suites"])
         for p, part in enumerate(each["parts"])
         for r, row in enumerate(part["rows"])
     }
-    template = environment.get_template("report.html.j2")
-    page = template.render(report=content, images=images, axes=words.AXES, paths=paths)
-    # A number and its sign belong on one line.
-    return page.replace(" %", "\N{NO-BREAK SPACE}%")
-
-
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+    return render_page("report.html.j2", (), content, figures, FORMATS, axes=words.AXES, paths=paths)
