@@ -10,10 +10,10 @@ from lab.config import Config, parse
 from lab.errors import RequestError
 from lab.experiment import Experiment
 from lab.runs import Run, Trial
+from lab.sweep.generations import boundary_after, renew
 from lab.sweep.halt import DriverOnly, Halt
 from lab.sweep.optuna_search import propose
 from lab.sweep.plan import iterations_of, planned_values
-from lab.sweep.generations import boundary_after, renew
 from lab.sweep.storage import Storage
 from lab.tracking import Tracking
 

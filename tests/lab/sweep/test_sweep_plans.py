@@ -14,9 +14,9 @@ from toy import toy
 from lab.errors import RequestError
 from lab.journal import Trial
 from lab.sweep import make_plan
+from lab.sweep.generations import boundary_after, renew
 from lab.sweep.optuna_search import propose
 from lab.sweep.plan import narrow
-from lab.sweep.generations import boundary_after, renew
 from lab.sweep.space import draw, grid, perturb
 
 SPACE = {
