@@ -1,12 +1,16 @@
-"""A Sinkhorn layer in log space: the most even plan that scores allow, with its exact gradient.
+"""A Sinkhorn layer: the most even plan that scores allow, with its exact gradient.
 
 The plan of scores S is the matrix P that maximises `<P, S> + entropy(P)` among those whose rows (entries) sum to 1 and
 whose columns (slots) sum to something between `lower` and `upper`. With floor and ceiling as limits the corners of that
 set are exactly the perfectly even tables (Birkhoff), so a sharp plan is a perfectly even table.
 
 It is found by scaling rows and columns in turn (Cuturi, NeurIPS 2013; limits on sums as in Benamou et al., SIAM J. Sci.
-Comput. 2015). The gradient does not go back through the iterations: it solves the linear system that the limits obey at
-the plan (the implicit function theorem; Eisenberger et al., CVPR 2022), so it costs the same however many there were.
+Comput. 2015), a few scalings at a time by matrix products from factors kept in log space (Schmitzer, SIAM J. Sci.
+Comput. 2019), so that sharp scores do not underflow. The gradient does not go back through the iterations: it solves
+the linear system that the limits obey at the plan (the implicit function theorem; Eisenberger et al., CVPR 2022), so it
+costs the same however many there were.
+
+Every table is scaled by itself: which others stand in the batch decides neither when it stops nor whether it is finite.
 """
 
 from __future__ import annotations
@@ -20,6 +24,9 @@ __all__ = ["sinkhorn"]
 
 _NEVER = -1e9
 """The score of an empty slot: its share is exactly 0, and no sum overflows in float32."""
+
+_BLOCK = 8
+"""Scalings between two visits to log space. There it is asked who has finished, too, which costs a wait on a GPU."""
 
 
 def sinkhorn(scores: Tensor, present: Tensor, lower: Tensor, upper: Tensor, iterations: int) -> Tensor:
@@ -49,19 +56,30 @@ class _Sinkhorn(torch.autograd.Function):
         scores: Tensor, present: Tensor, lower: Tensor, upper: Tensor, iterations: int
     ) -> tuple[Tensor, Tensor]:
         logits = scores.masked_fill(~present[..., None, :], _NEVER)
-        tolerance = torch.finfo(scores.dtype).eps ** 0.5
-        tiny = torch.finfo(scores.dtype).tiny
-        least, most = lower.clamp_min(tiny).log(), upper.clamp_min(tiny).log()
-        columns = torch.zeros_like(logits[..., 0, :])
-        for iteration in range(iterations):
-            rows = -torch.logsumexp(logits + columns[..., None, :], dim=-1)
-            sums = torch.logsumexp(logits + rows[..., None], dim=-2)
-            last, columns = columns, (torch.minimum(torch.maximum(sums, least), most) - sums).masked_fill(~present, 0.0)
-            # Asking costs a wait on an accelerator, so it is asked seldom.
-            if iteration % 8 == 7 and float((columns - last).abs().max()) < tolerance:
+        floor, tolerance = torch.finfo(scores.dtype).tiny * 1e4, torch.finfo(scores.dtype).eps ** 0.75
+        least, most = (lower * present)[..., None, :], (upper * present)[..., None, :]
+        # Some column of sharp scores may have next to nothing, so the first scaling stays in log space.
+        shares = torch.log_softmax(logits, dim=-1)
+        columns = _limited(torch.logsumexp(shares, dim=-2, keepdim=True), least, most, present[..., None, :])
+        done = torch.zeros_like(present[..., :1])
+        for start in range(1, iterations, _BLOCK):
+            plan = torch.softmax(logits + columns, dim=-1)
+            # Products of a row with a contiguous matrix are several times faster than those with a column.
+            turned = plan.mT.contiguous()
+            inverse = torch.exp(-columns)
+            sums = plan.sum(dim=-2, keepdim=True).clamp_min(floor)
+            scale = torch.ones_like(sums)
+            for _ in range(min(_BLOCK, iterations - start) - 1):
+                scale = torch.clamp(sums * inverse, least, most) / sums
+                sums = ((scale @ turned).reciprocal() @ plan).clamp_min(floor)
+            latest = _limited(sums.log() - columns, least, most, present[..., None, :])
+            change = (latest - columns - scale.log()).masked_fill(~present[..., None, :], 0.0).abs().amax(dim=-1)
+            columns = torch.where(done[..., None], columns, latest)
+            # Said this way round, a table that is not finite has finished too.
+            done = done | ~(change > tolerance)
+            if bool(done.all()):
                 break
-        plan = torch.softmax(logits + columns[..., None, :], dim=-1)
-        return plan, columns
+        return torch.softmax(logits + columns, dim=-1), columns[..., 0, :]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -82,7 +100,8 @@ class _Sinkhorn(torch.autograd.Function):
         system = torch.diag_embed(torch.where(bound, sums + ridge, torch.ones_like(sums))) - held.mT @ held
         row_part = weighted.sum(dim=-1)
         right = weighted.sum(dim=-2) * bound - (held.mT @ row_part[..., None])[..., 0]
-        column_part = torch.linalg.solve(system, right) * bound
+        # Without a check, a table that is not finite raises no error for the others.
+        column_part = torch.linalg.solve_ex(system, right).result * bound
         row_part = row_part - (held @ column_part[..., None])[..., 0]
         return plan * (grad - row_part[..., None] - column_part[..., None, :]), None, None, None, None
 
@@ -97,3 +116,8 @@ class _Sinkhorn(torch.autograd.Function):
             for value, dim in zip(inputs, in_dims, strict=True)
         ]
         return _Sinkhorn.apply(*stacked), (0, 0)
+
+
+def _limited(sums: Tensor, least: Tensor, most: Tensor, present: Tensor) -> Tensor:
+    """The logarithms of the factors that bring columns between their limits, from logarithms of their sums."""
+    return (torch.minimum(torch.maximum(sums, least.log()), most.log()) - sums).masked_fill(~present, 0.0)
