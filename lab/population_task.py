@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from lab.config import Config
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
 __all__ = ["Members", "Model", "PopulationTask"]
@@ -82,8 +84,8 @@ class PopulationTask(Protocol):
         """The `config.steps` batches of an iteration, counted from 0: a pure function of stream and iteration."""
         ...
 
-    def knobs(self, config: Any, step: int) -> Mapping[str, float]:
-        """The scalars of gradient step `step`, counted from 0 over the whole training.
+    def knobs(self, config: Any, steps: NDArray[np.int64]) -> Mapping[str, float | NDArray[np.float64]]:
+        """The scalars of some gradient steps (n,), counted from 0 over the whole training: (n,) each, or one for all.
 
         `learning_rate`, `weight_decay` (decoupled: Loshchilov and Hutter, ICLR 2019) and `max_gradient_norm` (infinite
         for none) are for the optimiser; `loss` gets all of them.

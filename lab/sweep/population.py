@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
@@ -152,7 +153,9 @@ def member_bytes(task: PopulationTask, config: Any) -> int:
     first ones), a batch, and twice what the gradient of one loss keeps (what is kept, and what is made of it)."""
     module = task.init(config)
     batch = next(task.batches(config, 0))
-    knobs = {name: torch.tensor(float(value)) for name, value in task.knobs(config, 0).items()}
+    knobs = {
+        name: torch.tensor(float(np.max(value))) for name, value in task.knobs(config, np.zeros(1, np.int64)).items()
+    }
     weights = sum(value.nbytes for value in module.parameters())
     kept: dict[int, int] = {}
 
@@ -286,11 +289,12 @@ class _Population:
 
     def _knobs(self, steps: range) -> dict[str, Tensor]:
         """The knobs of an iteration, (steps, M) each."""
-        values = [[self._task.knobs(config, step) for config in self._configs] for step in steps]
+        count = np.arange(steps.start, steps.stop)
+        each = [self._task.knobs(config, count) for config in self._configs]
         like = self._stack.weights
         return {
-            name: torch.tensor([[each[name] for each in row] for row in values], dtype=like.dtype, device=like.device)
-            for name in values[0][0]
+            name: torch.from_numpy(np.stack([np.broadcast_to(one[name], count.shape) for one in each], axis=1)).to(like)
+            for name in each[0]
         }
 
     def _batches(self) -> Iterator[tuple[dict[str, Tensor], int | None]]:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -59,12 +61,12 @@ class LineTask:
         for x in torch.randn(config.steps, 16, 1, generator=generator, dtype=torch.float64):
             yield {"x": x, "y": 3 * x.abs() + 1}
 
-    def knobs(self, config: Line, step: int) -> dict[str, float]:
+    def knobs(self, config: Line, steps: NDArray[np.int64]) -> dict[str, float | NDArray[np.float64]]:
         return {
-            "learning_rate": config.rate * 0.999**step,
+            "learning_rate": config.rate * 0.999**steps,
             "weight_decay": config.decay,
             "max_gradient_norm": config.norm,
-            "weight": config.weight * (math.nan if step >= config.breaks_at else 1.0),
+            "weight": np.where(steps >= config.breaks_at, math.nan, config.weight),
         }
 
     def loss(self, config: Line, model: Model, batch: Mapping[str, Tensor], knobs: Mapping[str, Tensor]) -> Any:
@@ -143,7 +145,7 @@ def test_the_optimiser_is_that_of_torch() -> None:
     for iteration in range(config.iterations):
         losses = []
         for batch in TASK.batches(config, iteration):
-            optimizer.param_groups[0]["lr"] = TASK.knobs(config, step)["learning_rate"]
+            optimizer.param_groups[0]["lr"] = config.rate * 0.999**step
             loss = (module(batch["x"]) - batch["y"]).square().mean()
             optimizer.zero_grad()
             loss.backward()
@@ -254,7 +256,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path: Path, spoil: Call
 def test_the_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     log = Log(tmp_path)
     train_population(TASK, FOUR, log)
-    with pytest.raises(RequestError, match="expected at .* a network with"):
+    with pytest.raises(RequestError, match=r"expected at .* a network with"):
         train_population(TASK, {3: Line(width=7)}, log, resume=log.checkpoints[2])
 
 
