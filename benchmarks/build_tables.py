@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import platform
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from provenance import commit, hardware
 
 from envs.scenarios import ScenarioConfig, sample_batch, stream
 from lab.tables import build, build_batch, names
@@ -29,23 +29,7 @@ LARGE_FLEET = 1000
 BATCH = 2000
 
 
-def hardware() -> str:
-    """The processor's name, and how many of them."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    found = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{len(found) or 'unknown number of'} x {found[0] if found else platform.processor() or platform.machine()}"
-
-
-def commit() -> str:
-    """The last commit of what is measured, and whether it was changed since."""
-    modules = ("balanced", "greedy", "hashing", "maglev", "modulo", "registry", "rendezvous", "ring")
-    measured = ["--", "build_tables.py", *(f"../lab/tables/{module}.py" for module in modules)]
-    last, changed = (
-        subprocess.run(["git", *verb, *measured], capture_output=True, text=True, cwd=HERE, check=False).stdout.strip()
-        for verb in (["log", "-1", "--format=%h"], ["status", "--porcelain", "--untracked-files=no"])
-    )
-    return (last or "none") + (", changed since" if changed else "")
+MODULES = ("balanced", "greedy", "hashing", "maglev", "modulo", "registry", "rendezvous", "ring")
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -105,7 +89,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="times each figure is measured (default: 3)")
     rounds = parser.parse_args().rounds
 
-    print(f"hardware: {hardware()}; Python {platform.python_version()}, NumPy {np.__version__}; commit: {commit()}")
+    measured = commit("benchmarks/build_tables.py", *(f"lab/tables/{name}.py" for name in MODULES))
+    print(f"hardware: {hardware()}; Python {platform.python_version()}, NumPy {np.__version__}; commit: {measured}")
     print("command: python benchmarks/build_tables.py")
     times = by_size(rounds)
     print_times(f"one table over {FLEET} backends, by size in entries", [f"{size:,}" for size in SIZES], times)

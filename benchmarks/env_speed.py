@@ -13,34 +13,15 @@ from __future__ import annotations
 import argparse
 import platform
 import statistics
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import gymnasium
 import numpy as np
+from provenance import commit, hardware
 
 from envs.lookup_table import LookupTableEnv, LookupTableVectorEnv
 from envs.scenarios import ScenarioBatch, sample_batch, stream
-
-
-def hardware() -> str:
-    """The processor's name, and how many of them."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names) or 'unknown number of'} x {names[0] if names else platform.processor() or platform.machine()}"
-
-
-def commit() -> str:
-    """The last commit of what is measured, and whether it was changed since."""
-    here, measured = Path(__file__).parent, ["--", "../envs", "env_speed.py"]
-    last, changed = (
-        subprocess.run(["git", *verb, *measured], capture_output=True, text=True, cwd=here, check=False).stdout.strip()
-        for verb in (["log", "-1", "--format=%h"], ["status", "--porcelain"])
-    )
-    return (last or "unknown") + (" and changes since" if changed else "")
 
 
 def actions_of(env: LookupTableVectorEnv, scenarios: ScenarioBatch, rng: np.random.Generator) -> np.ndarray:
@@ -96,7 +77,9 @@ def main() -> None:
     print(
         f"{hardware()}; Python {platform.python_version()}, NumPy {np.__version__}, Gymnasium {gymnasium.__version__}"
     )
-    print(f"commit {commit()}, python benchmarks/env_speed.py {' '.join(sys.argv[1:])}".rstrip())
+    print(
+        f"commit {commit('envs', 'benchmarks/env_speed.py')}, python benchmarks/env_speed.py {' '.join(sys.argv[1:])}".rstrip()
+    )
     print(f"one table at a time      {slow:12,.0f} env steps a CPU second")
     print(f"{args.tables:5,} tables at once     {fast:12,.0f} env steps a CPU second")
     print(f"ratio                    {ratio:12.1f}   (median of {args.repeats}, measured in turn)")
