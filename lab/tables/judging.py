@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from envs.scenarios import ScenarioBatch
 from envs.scoring import churn_ratio, table_scores, transition_scores
 
-__all__ = ["OBJECTIVE", "judge"]
+__all__ = ["OBJECTIVE", "judge", "measure"]
 
 OBJECTIVE = "even_churn_ratio"
 """The measure that networks are chosen by; see `judge`."""
@@ -37,6 +37,11 @@ def judge(tables: _Builds, scenarios: ScenarioBatch) -> dict[str, float]:
     """
     before = tables.build_batch(scenarios.hashes, scenarios.before, scenarios.size)
     after = tables.build_batch(scenarios.hashes, scenarios.after, scenarios.size)
+    return measure(before, after, scenarios)
+
+
+def measure(before: NDArray[np.int32], after: NDArray[np.int32], scenarios: ScenarioBatch) -> dict[str, float]:
+    """What `judge` returns, of tables that are built already, int32 (B, size) of columns each."""
     moves = transition_scores(before, after, scenarios.before, scenarios.after)
     ends = (table_scores(before, scenarios.before), table_scores(after, scenarios.after))
     repairs = sum(end.imbalance + end.invalid for end in ends)

@@ -12,7 +12,7 @@ in nor the machine decides an entry.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -32,12 +32,12 @@ from lab.tables.networks import (
     Scorer,
 )
 
-__all__ = ["ScoredTables", "compact", "decode", "slots_of", "table_of_equivariant", "table_of_notebook"]
+__all__ = ["ScoredTables", "build_stack", "compact", "decode", "slots_of", "table_of_equivariant", "table_of_notebook"]
 
 _GRID = 2.0**24
 """Scores are rounded to multiples of 1 / _GRID: far above float64's error, far below what training tells apart."""
 
-_PAIRS_AT_ONCE = 1 << 17
+_PAIRS_AT_ONCE = 1 << 15
 """Pairs scored at once: what fits into the cache, more or less."""
 
 NO_SLOT = -1
@@ -132,23 +132,43 @@ class ScoredTables:
         Returns:
             int32 (B, size) of columns, -1 for none.
         """
-        n = present.sum(axis=1)
-        self.check(size, int(n.max(initial=0)))
-        tables = np.full((len(present), size), NO_SLOT, dtype=np.int32)
-        # Rows of like numbers of backends go together: less padding.
-        order = np.argsort(n, kind="stable")
-        widest = size if self.decoder == "argmax" else int(n.max(initial=0))
-        step = max(1, _PAIRS_AT_ONCE // max(1, widest * size))
-        for start, stop in pairwise([*range(0, len(order), step), len(order)]):
-            rows = order[start:stop]
-            slots = slots_of(present[rows], size if self.decoder == "argmax" else int(n[rows].max()))
-            keys, there = compact(hashes[rows], slots)
-            features = torch.from_numpy(self.scorer.features(keys, there, size))
+        return build_stack([self], hashes, present, size)[0]
+
+
+def build_stack(
+    stack: Sequence[ScoredTables], hashes: NDArray[np.uint64], present: NDArray[np.bool_], size: int
+) -> NDArray[np.int32]:
+    """Builds a table by each of M networks of one shape for each row; what the networks read is made once.
+
+    Args:
+        stack: M >= 1 table functions with one decoder, whose networks have the same options.
+        hashes: uint64 (B, N, 4), columns in the order of identity.
+        present: bool (B, N).
+        size: entries of a table.
+
+    Returns:
+        int32 (M, B, size) of columns, -1 for none: what `build_batch` of each gives.
+    """
+    first = stack[0]
+    decoder = first.decoder
+    n = present.sum(axis=1)
+    first.check(size, int(n.max(initial=0)))
+    tables = np.full((len(stack), len(present), size), NO_SLOT, dtype=np.int32)
+    # Rows of like numbers of backends go together: less padding.
+    order = np.argsort(n, kind="stable")
+    widest = size if decoder == "argmax" else int(n.max(initial=0))
+    step = max(1, _PAIRS_AT_ONCE // max(1, widest * size))
+    for start, stop in pairwise([*range(0, len(order), step), len(order)]):
+        rows = order[start:stop]
+        slots = slots_of(present[rows], size if decoder == "argmax" else int(n[rows].max()))
+        keys, there = compact(hashes[rows], slots)
+        features, occupied = torch.from_numpy(first.scorer.features(keys, there, size)), torch.from_numpy(there)
+        columns = np.pad(slots, ((0, 0), (0, 1)), constant_values=NO_SLOT)
+        for member, tables_of in zip(stack, tables, strict=True):
             with torch.no_grad():
-                scores = self.scorer(features, torch.from_numpy(there)).numpy()
-            table = decode(scores, there, self.decoder)
-            tables[rows] = np.take_along_axis(np.pad(slots, ((0, 0), (0, 1)), constant_values=NO_SLOT), table, axis=1)
-        return tables
+                scores = member.scorer(features, occupied).numpy()
+            tables_of[rows] = np.take_along_axis(columns, decode(scores, there, decoder), axis=1)
+    return tables
 
 
 def table_of_notebook(options: Mapping[str, Any]) -> ScoredTables:

@@ -1,6 +1,6 @@
 """Tables learned from before/after scenarios by gradient descent on what a table is judged by."""
 
 from lab.tasks.table_supervised.config import TableSupervisedConfig
-from lab.tasks.table_supervised.fit import fit
+from lab.tasks.table_supervised.task import TASK, SupervisedTables, fit
 
-__all__ = ["TableSupervisedConfig", "fit"]
+__all__ = ["TASK", "SupervisedTables", "TableSupervisedConfig", "fit"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
@@ -10,12 +9,8 @@ from pydantic import Field, ValidationError, model_validator
 from envs.scenarios import ScenarioConfig
 from lab.config import Config
 from lab.tables.networks import Decoder, EquivariantOptions, EquivariantScorer, NotebookNetwork, NotebookOptions, Scorer
-from lab.tasks.table_supervised.losses import Weights
 
 __all__ = ["TableSupervisedConfig"]
-
-_WARM_UP = 20
-"""Steps over which the learning rate rises to its value: Adam's first steps follow noise."""
 
 
 class TableSupervisedConfig(Config):
@@ -99,23 +94,3 @@ class TableSupervisedConfig(Config):
         """The network, its weights not drawn yet."""
         options = self.options()
         return NotebookNetwork(options) if isinstance(options, NotebookOptions) else EquivariantScorer(options)
-
-    def weights(self) -> Weights:
-        """What each loss counts."""
-        return Weights(
-            validity=self.weight_validity,
-            evenness=self.weight_evenness,
-            stability=self.weight_stability,
-            confidence=self.weight_confidence,
-        )
-
-    def learning_rate_at(self, step: int) -> float:
-        """The learning rate of gradient step `step`, counted from 0: a linear warm-up, half a cosine to a tenth."""
-        done = min(1.0, step / (self.iterations * self.steps))
-        warm_up = min(1.0, (step + 1) / _WARM_UP)
-        return self.learning_rate * warm_up * (0.55 + 0.45 * math.cos(math.pi * done))
-
-    def temperature_at(self, step: int) -> float:
-        """The temperature of gradient step `step`, counted from 0."""
-        done = min(1.0, step / (self.iterations * self.steps))
-        return float(self.temperature_start * (self.temperature_end / self.temperature_start) ** done)

@@ -17,6 +17,7 @@ temperature mean the same throughout, and keeps a network from sharpening its pl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
@@ -26,7 +27,7 @@ from torch import Tensor
 from lab.tables.networks import Decoder
 from lab.tasks.table_supervised.sinkhorn import sinkhorn
 
-__all__ = ["FIXED", "Losses", "Weights", "even_limits", "losses", "plan_of", "standardise", "total"]
+__all__ = ["FIXED", "WEIGHTS", "Losses", "even_limits", "losses", "plan_of", "standardise", "total"]
 
 FIXED: dict[Decoder, tuple[str, ...]] = {
     "argmax": (),
@@ -34,6 +35,9 @@ FIXED: dict[Decoder, tuple[str, ...]] = {
     "balanced": ("validity", "evenness"),
 }
 """Decoder -> the losses that its plan fixes: the table above."""
+
+WEIGHTS = ("validity", "evenness", "stability", "confidence")
+"""The losses that are weighed against each other."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +58,7 @@ class Losses:
     confidence: Tensor
 
 
-@dataclass(frozen=True)
-class Weights:
-    """What each loss counts; >= 0."""
-
-    validity: float = 1.0
-    evenness: float = 1.0
-    stability: float = 1.0
-    confidence: float = 0.0
-
-
-def plan_of(scores: Tensor, present: Tensor, decoder: Decoder, temperature: float, iterations: int) -> Tensor:
+def plan_of(scores: Tensor, present: Tensor, decoder: Decoder, temperature: Tensor | float, iterations: int) -> Tensor:
     """The plan that relaxes what `decoder` makes of `scores`.
 
     Args:
@@ -136,11 +130,6 @@ def losses(
     )
 
 
-def total(parts: Losses, weights: Weights) -> Tensor:
-    """The weighted sum, a scalar."""
-    return (
-        weights.validity * parts.validity
-        + weights.evenness * parts.evenness
-        + weights.stability * parts.stability
-        + weights.confidence * parts.confidence
-    )
+def total(parts: Losses, weights: Mapping[str, Tensor]) -> Tensor:
+    """The sum of the losses, each times its weight in `weights`, a scalar."""
+    return torch.stack([weights[name] * getattr(parts, name) for name in WEIGHTS]).sum()

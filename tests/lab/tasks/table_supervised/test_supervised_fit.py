@@ -4,6 +4,7 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -11,10 +12,10 @@ from safetensors.torch import load_file
 from envs.scenarios import sample_batch, stream
 from lab.config import parse
 from lab.errors import RequestError
+from lab.runs import ARTEFACT
 from lab.tables import get
 from lab.tables.judging import judge
-from lab.tasks.table_supervised import TableSupervisedConfig, fit
-from lab.tasks.table_supervised import fit as _package_name  # the function hides the module of the same name
+from lab.tasks.table_supervised import TASK, TableSupervisedConfig, fit, task
 
 TINY = {
     "size": 13,
@@ -65,7 +66,7 @@ def test_a_training_that_was_cut_goes_on_bit_for_bit(tmp_path, form):
     resumed = train(tmp_path / "resumed", resume=straight.checkpoints[1], **form)
     assert [m["iteration"] for m in resumed.metrics] == [3, 4]
     assert [without_time(m) for m in resumed.metrics] == [without_time(m) for m in straight.metrics[2:]]
-    for name in ("model.safetensors", "state.safetensors", "untrained.safetensors"):
+    for name in ("model.safetensors", "population.safetensors", "untrained.safetensors"):
         assert (resumed.checkpoints[-1] / name).read_bytes() == (straight.checkpoints[-1] / name).read_bytes(), name
     assert resumed.metrics[-1]["seconds"] > straight.metrics[1]["seconds"], "time goes on where it stopped"
 
@@ -117,17 +118,16 @@ def test_training_makes_tables_more_stable_at_exact_evenness(tmp_path):
 
 
 def test_training_and_validation_never_share_a_stream(tmp_path, monkeypatch):
-    import sys
-
-    module = sys.modules[_package_name.__module__]
     asked = []
 
     def spy(purpose, seed, *extra):
         asked.append((purpose, seed, *extra))
         return stream(purpose, seed, *extra)
 
-    monkeypatch.setattr(module, "stream", spy)
+    monkeypatch.setattr(task, "stream", spy)
+    task._validation.cache_clear()
     train(tmp_path / "a", iterations=2, seed=3)
+    task._validation.cache_clear()
     train(tmp_path / "b", iterations=1, seed=4)
     assert {purpose for purpose, *_ in asked} == {"train", "validation"}
     assert len([call for call in asked if call[0] == "validation"]) == 2
@@ -142,16 +142,13 @@ def test_checkpoints_come_as_often_as_asked_and_at_the_end(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_is_reported_and_ends_the_training(tmp_path, monkeypatch):
-    import sys
+    real = TASK.loss
 
-    module = sys.modules[_package_name.__module__]
-    real = module.loss_of
-
-    def explode(config, scorer, batch, temperature):
-        loss, parts = real(config, scorer, batch, temperature)
+    def explode(*given):
+        loss, parts = real(*given)
         return loss * math.nan, parts
 
-    monkeypatch.setattr(module, "loss_of", explode)
+    monkeypatch.setattr(TASK, "loss", explode)
     recorder = train(tmp_path)
     assert len(recorder.metrics) == 1
     assert math.isnan(recorder.metrics[0]["train/loss"])
@@ -170,13 +167,11 @@ def cut(path: Path) -> None:
 
 
 DAMAGE = {
-    "state cut short": lambda c: cut(c / "state.safetensors"),
-    "state gone": lambda c: (c / "state.safetensors").unlink(),
-    "progress cut short": lambda c: cut(c / "state.json"),
-    "progress empty": lambda c: (c / "state.json").write_text("{}"),
-    "progress of something else": lambda c: (c / "state.json").write_text("[]"),
-    "artefact cut short": lambda c: cut(c / "model.safetensors"),
-    "untrained gone": lambda c: (c / "untrained.safetensors").unlink(),
+    "state cut short": lambda c: cut(c / "population.safetensors"),
+    "state gone": lambda c: (c / "population.safetensors").unlink(),
+    "progress cut short": lambda c: cut(c / "population.json"),
+    "progress empty": lambda c: (c / "population.json").write_text("{}"),
+    "progress of something else": lambda c: (c / "population.json").write_text("[]"),
     "no checkpoint": lambda c: shutil.rmtree(c),
 }
 
@@ -196,14 +191,13 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path, checkpoint, damag
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path, checkpoint):
-    with pytest.raises(RequestError, match="state of this network"):
+    with pytest.raises(RequestError, match="a network with"):
         train(tmp_path, resume=checkpoint, width=9)
 
 
 def test_a_checkpoint_holds_tensors_and_json_alone(checkpoint):
-    names = {path.name for path in checkpoint.iterdir()}
-    assert names == {"model.safetensors", "model.json", "untrained.safetensors", "state.safetensors", "state.json"}
-    assert load_file(checkpoint / "state.safetensors")
+    assert {path.name for path in checkpoint.iterdir()} == {*ARTEFACT, "population.safetensors", "population.json"}
+    assert load_file(checkpoint / "population.safetensors")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -237,9 +231,10 @@ def test_a_configuration_that_makes_no_sense_is_refused_in_one_line(fields, says
 
 def test_the_schedules_start_and_end_where_the_configuration_says():
     config = TableSupervisedConfig(iterations=10, steps=10, learning_rate=0.01)
-    assert config.temperature_at(0) == config.temperature_start
-    assert config.temperature_at(100) == pytest.approx(config.temperature_end)
-    rates = [config.learning_rate_at(step) for step in range(101)]
+    knobs = TASK.knobs(config, np.arange(101))
+    temperatures, rates = knobs["temperature"], knobs["learning_rate"]
+    assert temperatures[0] == config.temperature_start
+    assert temperatures[100] == pytest.approx(config.temperature_end)
     assert rates[0] < rates[19] > rates[50] > rates[100] == pytest.approx(0.001)
 
 
