@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from lab.errors import RequestError
 from lab.files import write_json
@@ -22,18 +22,18 @@ class Tracker(Protocol):
 
     The journal is the truth and a tracker its copy: `start` brings the copy up to date with everything that the
     journal holds already, without a step twice, and the other calls add what is new. It may be started again at any
-    time.
+    time. Hundreds of trials may come in one call; what it is told may be written later, by `end` at the latest.
     """
 
     name: str
 
     def start(self, run: Run) -> None: ...
 
-    def trial_start(self, trial: Trial) -> None: ...
+    def trial_starts(self, trials: Sequence[Trial]) -> None: ...
 
-    def result(self, trial: Trial, iteration: int) -> None: ...
+    def results(self, pairs: Sequence[tuple[Trial, int]]) -> None: ...
 
-    def trial_end(self, trial: Trial) -> None: ...
+    def trial_ends(self, trials: Sequence[Trial]) -> None: ...
 
     def end(self, status: RunStatus) -> None: ...
 
@@ -66,23 +66,20 @@ class Tracking:
         for tracker in self._trackers:
             self._tell(tracker, partial(tracker.start, run), refuse=True)
 
-    def trial_starts(self, trials: Iterable[Trial]) -> None:
+    def trial_starts(self, trials: Sequence[Trial]) -> None:
         """Trials were added to the journal."""
-        trials = list(trials)
         for tracker in self._trackers:
-            self._tell(tracker, lambda tracker=tracker: [tracker.trial_start(trial) for trial in trials])
+            self._tell(tracker, partial(_plural(tracker).trial_starts, trials))
 
-    def results(self, pairs: Iterable[tuple[Trial, int]]) -> None:
+    def results(self, pairs: Sequence[tuple[Trial, int]]) -> None:
         """The results of iterations, (trial, iteration) each, were added to the journal."""
-        pairs = list(pairs)
         for tracker in self._trackers:
-            self._tell(tracker, lambda tracker=tracker: [tracker.result(*pair) for pair in pairs])
+            self._tell(tracker, partial(_plural(tracker).results, pairs))
 
-    def trial_ends(self, trials: Iterable[Trial]) -> None:
+    def trial_ends(self, trials: Sequence[Trial]) -> None:
         """Trials ended."""
-        trials = list(trials)
         for tracker in self._trackers:
-            self._tell(tracker, lambda tracker=tracker: [tracker.trial_end(trial) for trial in trials])
+            self._tell(tracker, partial(_plural(tracker).trial_ends, trials))
 
     def trial_start(self, trial: Trial) -> None:
         """A trial was added to the journal."""
@@ -123,7 +120,7 @@ class Tracking:
                 self._tell(tracker, partial(tracker.start, run))
             self.end(run.manifest.status)
 
-    def _tell(self, tracker: Tracker, call: Callable[[], object], *, refuse: bool = False) -> None:
+    def _tell(self, tracker: Tracker, call: Callable[[], None], *, refuse: bool = False) -> None:
         if tracker.name in self._aside:
             return
         try:
@@ -134,6 +131,29 @@ class Tracking:
             # Whatever a logger of metrics does, the training is worth more.
             self._aside[tracker.name] = _line(error)
             self._warn(f"warning: {tracker.name} fails, the training goes on without it: {_line(error)}")
+
+
+def _plural(tracker: Any) -> Any:
+    return tracker if hasattr(tracker, "results") else _OneByOne(tracker)
+
+
+class _OneByOne:
+    """A tracker that takes one trial a call, told of many."""
+
+    def __init__(self, tracker: Any) -> None:
+        self._tracker = tracker
+
+    def trial_starts(self, trials: Sequence[Trial]) -> None:
+        for trial in trials:
+            self._tracker.trial_start(trial)
+
+    def results(self, pairs: Sequence[tuple[Trial, int]]) -> None:
+        for trial, iteration in pairs:
+            self._tracker.result(trial, iteration)
+
+    def trial_ends(self, trials: Sequence[Trial]) -> None:
+        for trial in trials:
+            self._tracker.trial_end(trial)
 
 
 def _line(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ from filelock import FileLock
 from lab.errors import RequestError
 from lab.paths import runs_root
 from lab.runs import Run, RunStatus, Trial, TrialStatus
+from lab.tracking.mlflow_rows import RunRows
+from lab.tracking.pace import Pace
 
 __all__ = ["DATABASE", "MLflowTracker", "check_database"]
 
 DATABASE = "mlflow.db"
 """The file under the folder of all runs."""
 
-_BATCH = 1000
-"""MLflow takes this many metrics at once."""
+_MOST_ROWS = 50_000
+"""So many rows wait in memory at most while a run is caught up with."""
 
 _FLUSH_SECONDS = 2.0
 _TRIAL_STATUS: dict[TrialStatus, str] = {
@@ -64,11 +67,10 @@ def check_database(path: Path) -> None:
 
 
 class MLflowTracker:
-    """Writes to `runs/mlflow.db`: parameters, metrics by step, and status, in batches of about two seconds.
+    """Writes to `runs/mlflow.db`: parameters, metrics by step, and status, in one go every two seconds or less often.
 
     Runs are found again by their tags `lab.run` (and `lab.trial` for a child), so a resume goes on in the same ones. A
-    metric is written with the time at which it came, and MLflow keeps one row for the same run, key, step and time, so
-    writing twice changes nothing.
+    metric is written with the time at which it came, and a step that a child has is not written again.
 
     Raises:
         RequestError: the database is damaged.
@@ -79,100 +81,106 @@ class MLflowTracker:
     def __init__(self, database: Path | None = None) -> None:
         self._database = Path(database or runs_root() / DATABASE)
         check_database(self._database)
-        self._children: dict[int, str] = {}
-        self._pending: dict[int, list[int]] = {}
-        self._steps: dict[int, set[int]] = {}
-        self._flushed = 0.0
+        self._pace = Pace(_FLUSH_SECONDS)
 
     def start(self, run: Run) -> None:
         """Opens the database, finds or makes the parent, and writes what the journal holds beyond it."""
         check_database(self._database)
         self._run = run
         self._client = _open(self._database)
-        self._experiment = self._find_experiment()
+        experiment = self._find_experiment()
+        self._experiment = str(experiment.experiment_id)
         self._parent = self._find_parent()
-        self._children, self._pending, self._steps = self._find_children(), {}, {}
+        self._rows = RunRows(self._database, experiment)
+        self._children: dict[int, str] = {}
+        self._steps: dict[int, set[int]] = {}
+        children = self._find_children()
+        steps = self._rows.steps(self._parent, run.manifest.metric) if children else {}
         for _, trial in sorted(run.trials.items()):
-            self._catch_up(trial)
+            self._catch_up(trial, children.get(trial.index), steps)
+            if len(self._rows) > _MOST_ROWS:
+                self._flush()
+        self._flush()
 
-    def trial_start(self, trial: Trial) -> None:
-        """Makes the child of a trial, with its configuration as parameters."""
-        tags = {"mlflow.parentRunId": self._parent, "lab.trial": str(trial.index), **self._tags()}
-        child = self._client.create_run(
-            self._experiment, tags=tags, run_name=f"{self._run.folder.name}-{trial.index:05d}"
-        )
-        self._children[trial.index] = child.info.run_id
-        self._log_params(trial)
+    def trial_starts(self, trials: Sequence[Trial]) -> None:
+        """Makes the children of trials, with their configurations as parameters."""
+        for trial in trials:
+            self._begin(trial)
+        self._flush_if_due()
 
-    def _log_params(self, trial: Trial) -> None:
-        from mlflow.entities import Param
+    def results(self, pairs: Sequence[tuple[Trial, int]]) -> None:
+        """Writes the metrics of iterations, now or with the next ones; a step that is there stays as it is."""
+        for trial, iteration in pairs:
+            self._add(trial, iteration)
+        self._flush_if_due()
 
-        params = [Param(key, str(value)) for key, value in trial.config.items()]
-        self._client.log_batch(self._children[trial.index], params=params)
-
-    def result(self, trial: Trial, iteration: int) -> None:
-        """Writes the metrics of an iteration, now or with the next ones; a step that is there stays as it is."""
-        steps = self._steps.setdefault(trial.index, set())
-        if iteration in steps:
-            # The clone of a population goes over some iterations again.
-            return
-        steps.add(iteration)
-        self._pending.setdefault(trial.index, []).append(iteration)
-        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
-            self._flush()
-
-    def trial_end(self, trial: Trial) -> None:
-        """Writes what is left of a trial, its best objective as `best`, and its status."""
-        from mlflow.entities import Metric, RunTag
-
-        self._flush(trial.index)
-        child, manifest = self._children[trial.index], self._run.manifest
-        best = trial.best(manifest.metric, manifest.mode)
-        when = int(1000 * max(trial.times.values(), default=time.time()))
-        tags = [RunTag("lab.status", trial.status), *([RunTag("lab.reason", trial.reason)] if trial.reason else [])]
-        metrics = [] if best is None else [Metric("best", best, when, trial.iteration)]
-        self._client.log_batch(child, metrics=metrics, tags=tags)
-        self._client.set_terminated(child, _TRIAL_STATUS[trial.status])
+    def trial_ends(self, trials: Sequence[Trial]) -> None:
+        """Writes the best objectives of trials as `best`, and their status."""
+        for trial in trials:
+            self._finish(trial)
+        self._flush_if_due()
 
     def end(self, status: RunStatus) -> None:
         """Writes what is left, and the status of the run; trials that did not end get the run's."""
-        self._flush()
         for index, child in self._children.items():
             if not self._run.trials[index].ended:
-                self._client.set_terminated(child, _RUN_STATUS[status])
+                self._rows.set_status(child, _RUN_STATUS[status], _now())
+        self._flush()
         best = self._run.best_trial()
         if best is not None:
             self._client.set_tag(self._parent, "lab.best_trial", str(best))
         self._client.set_terminated(self._parent, _RUN_STATUS[status])
 
-    def _flush(self, only: int | None = None) -> None:
-        from mlflow.entities import Metric
+    def _begin(self, trial: Trial) -> None:
+        self._children[trial.index] = self._rows.add_run(
+            name=f"{self._run.folder.name}-{trial.index:05d}",
+            started=int(1000 * min(filter(None, trial.times.values()), default=time.time())),
+            tags={"mlflow.parentRunId": self._parent, "lab.trial": str(trial.index), **self._tags()},
+            params=trial.config,
+        )
+        self._steps[trial.index] = set()
 
-        for index in list(self._pending) if only is None else [only]:
-            trial, rows = self._run.trials[index], []
-            for iteration in self._pending.get(index, []):
-                when = int(1000 * (trial.times.get(iteration) or time.time()))
-                row = trial.results[iteration]
-                rows += [Metric(key, value, when, iteration) for key, value in row.items() if key != "iteration"]
-            for first in range(0, len(rows), _BATCH):
-                self._client.log_batch(self._children[index], metrics=rows[first : first + _BATCH])
-            self._pending.pop(index, None)
-        if only is None:
-            self._flushed = time.monotonic()
+    def _add(self, trial: Trial, iteration: int) -> None:
+        steps = self._steps[trial.index]
+        if iteration in steps:
+            # The clone of a population goes over some iterations again.
+            return
+        steps.add(iteration)
+        when = int(1000 * (trial.times.get(iteration) or time.time()))
+        values = {key: value for key, value in trial.results[iteration].items() if key != "iteration"}
+        self._rows.add_metrics(self._children[trial.index], iteration, when, values)
+
+    def _finish(self, trial: Trial) -> None:
+        child, manifest = self._children[trial.index], self._run.manifest
+        best = trial.best(manifest.metric, manifest.mode)
+        if best is not None:
+            when = int(1000 * (max(trial.times.values(), default=0.0) or time.time()))
+            self._rows.add_metrics(child, trial.iteration, when, {"best": best})
+        tags = {"lab.status": trial.status, **({"lab.reason": trial.reason} if trial.reason else {})}
+        self._rows.add_tags(child, tags)
+        self._rows.set_status(child, _TRIAL_STATUS[trial.status], _now())
+
+    def _flush_if_due(self) -> None:
+        if self._pace.due:
+            self._flush()
+
+    def _flush(self) -> None:
+        with self._pace.work():
+            self._rows.write()
 
     def _tags(self) -> dict[str, str]:
         return {"lab.run": self._run.name, "lab.experiment": self._run.manifest.experiment}
 
-    def _find_experiment(self) -> str:
+    def _find_experiment(self) -> Any:
         name = self._run.manifest.experiment
         with _lock(self._database):
-            found = self._client.get_experiment_by_name(name)
-            if found is None:
+            if self._client.get_experiment_by_name(name) is None:
                 files = (self._database.parent / "mlflow-artefacts" / name).absolute().as_uri()
-                return str(self._client.create_experiment(name, artifact_location=files))
+                self._client.create_experiment(name, artifact_location=files)
+        found = self._client.get_experiment_by_name(name)
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+        return found
 
     def _search(self, condition: str) -> list[Any]:
         found: list[Any] = []
@@ -192,29 +200,28 @@ class MLflowTracker:
         tags = {"lab.kind": kind, "lab.preset": self._run.manifest.preset, **self._tags()}
         return str(self._client.create_run(self._experiment, tags=tags, run_name=self._run.folder.name).info.run_id)
 
-    def _find_children(self) -> dict[int, str]:
+    def _find_children(self) -> dict[int, Any]:
         found = self._search(f"tags.`mlflow.parentRunId` = '{self._parent}'")
-        return {int(child.data.tags["lab.trial"]): child.info.run_id for child in found}
+        return {int(child.data.tags["lab.trial"]): child for child in found}
 
-    def _catch_up(self, trial: Trial) -> None:
-        new = trial.index not in self._children
-        if new:
-            self.trial_start(trial)
-        child = self._client.get_run(self._children[trial.index])
-        if not child.data.params:
-            # A kill came after the child was made and before it had them.
-            self._log_params(trial)
-        if trial.ended and child.data.tags.get("lab.status") == trial.status and child.info.status != "RUNNING":
-            return
-        metric = self._run.manifest.metric
-        logged = {m.step for m in self._client.get_metric_history(child.info.run_id, metric)} if not new else set()
-        self._pending[trial.index] = [iteration for iteration in sorted(trial.results) if iteration not in logged]
-        self._steps[trial.index] = logged | set(trial.results)
-        self._flush(trial.index)
+    def _catch_up(self, trial: Trial, child: Any | None, steps: Mapping[str, set[int]]) -> None:
+        if child is None:
+            self._begin(trial)
+        else:
+            self._children[trial.index] = child.info.run_id
+            if trial.ended and child.data.tags.get("lab.status") == trial.status and child.info.status != "RUNNING":
+                return
+            self._steps[trial.index] = set(steps.get(child.info.run_id, ()))
+        for iteration in sorted(trial.results):
+            self._add(trial, iteration)
         if trial.ended:
-            self.trial_end(trial)
-        elif not new:
-            self._client.update_run(child.info.run_id, status="RUNNING")
+            self._finish(trial)
+        elif child is not None:
+            self._rows.set_status(child.info.run_id, "RUNNING", None)
+
+
+def _now() -> int:
+    return int(1000 * time.time())
 
 
 def _lock(database: Path) -> FileLock:
@@ -231,6 +238,8 @@ def _open(database: Path) -> Any:
     # They report each migration of a new file on standard error, where the progress bar is.
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # It writes the whole traceback of an error that is raised as well, and told in a line.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
     database.parent.mkdir(parents=True, exist_ok=True)
     with _lock(database):

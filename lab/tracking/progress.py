@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from lab.runs import Run, RunStatus, Trial
+from lab.tracking.pace import Pace
 
 __all__ = ["ProgressTracker"]
 
 _LINE_SECONDS = 10.0
+_LINE_SHARE = 1 / 30
+"""Of the time since the start, after which another line says no news too soon."""
+
+_FEW = 32
+"""Trials of a run, up to which each has a line of its own when it ends."""
+
+_MOST_FAILURES = 10
+"""Failed trials of a larger run that have one; the others are counted."""
+
+_BAR_SECONDS = 0.2
 
 
 class ProgressTracker:
     """Shows trials that ended, the best objective so far and the time that is left.
 
     The time left goes by iterations: those done in this process, and those that are left at the same pace. Plain lines
-    come at each end of a trial, and every ten seconds at most in between.
+    come at most every ten seconds, in a long run at most every thirtieth of its length so far; besides, there is one
+    at each end of a trial if the run has few, and one for each of the first failures if it has many.
 
     Args:
         stream: where to; standard error by default.
@@ -38,7 +51,8 @@ class ProgressTracker:
         self._samples = run.manifest.plan.samples
         self._length = max(1, int(run.manifest.config.get("iterations", 1)))
         self._begun, self._before = time.monotonic(), self._done()
-        self._said = self._begun
+        self._said, self._failures = self._begun, 0
+        self._pace = Pace(_BAR_SECONDS)
         if self._stream.isatty() and self._bar is None:
             columns = (
                 TextColumn("[bold]{task.description}"),
@@ -46,27 +60,32 @@ class ProgressTracker:
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[note]}"),
             )
-            self._bar = Progress(*columns, console=Console(file=self._stream), transient=False)
+            console = Console(file=self._stream)
+            self._bar = Progress(*columns, console=console, transient=False, refresh_per_second=4)
             self._task = self._bar.add_task(run.manifest.experiment, total=self._samples * self._length, note="")
             self._bar.start()
         self._show(force=True)
 
-    def trial_start(self, trial: Trial) -> None:
+    def trial_starts(self, trials: Sequence[Trial]) -> None:
         """Nothing: a trial shows with its first result."""
 
-    def result(self, trial: Trial, iteration: int) -> None:
+    def results(self, pairs: Sequence[tuple[Trial, int]]) -> None:
         """Moves the bar."""
         self._show()
 
-    def trial_end(self, trial: Trial) -> None:
-        """Says how a trial ended."""
-        if self._bar is not None:
-            self._show()
-            return
-        best = trial.best(self._run.manifest.metric, self._run.manifest.mode)
-        value = "" if best is None else f", {self._run.manifest.metric} {best:.4g}"
-        why = f" ({trial.reason})" if trial.reason else ""
-        self._say(f"trial {trial.index} {trial.status}{why}{value}; {self._note()}{self._left(self._done())}")
+    def trial_ends(self, trials: Sequence[Trial]) -> None:
+        """Says how trials ended."""
+        if self._bar is None:
+            for trial in trials:
+                if self._samples <= _FEW:
+                    self._say(f"{self._ending(trial)}; {self._note()}{self._left(self._done())}")
+                elif trial.status == "failed":
+                    self._failures += 1
+                    if self._failures <= _MOST_FAILURES:
+                        self._say(self._ending(trial))
+                    if self._failures == _MOST_FAILURES:
+                        self._say("more trials that fail are counted only")
+        self._show()
 
     def end(self, status: RunStatus) -> None:
         """Takes the bar away and says how the run ended."""
@@ -75,6 +94,12 @@ class ProgressTracker:
             self._bar.stop()
             self._bar = None
         self._say(f"{self._run.name}: {status}, {self._note()}")
+
+    def _ending(self, trial: Trial) -> str:
+        best = trial.best(self._run.manifest.metric, self._run.manifest.mode)
+        value = "" if best is None else f", {self._run.manifest.metric} {best:.4g}"
+        why = f" ({trial.reason})" if trial.reason else ""
+        return f"trial {trial.index} {trial.status}{why}{value}"
 
     def _done(self) -> int:
         """Iterations that need not be trained any more; an early end counts as all of a trial's."""
@@ -87,7 +112,9 @@ class ProgressTracker:
         values = [best for t in trials if (best := t.best(manifest.metric, manifest.mode)) is not None]
         top = f", best {manifest.metric} {(min if manifest.mode == 'min' else max)(values):.4g}" if values else ""
         failed = sum(trial.status == "failed" for trial in trials)
-        return f"{ended} of {self._samples} trials{f' ({failed} failed)' if failed else ''}{top}"
+        begun = sum(bool(trial.results) for trial in trials if not trial.ended)
+        counts = f"{f' ({failed} failed)' if failed else ''}{f', {begun} under way' if begun > 1 else ''}"
+        return f"{ended} of {self._samples} trials{counts}{top}"
 
     def _left(self, done: int) -> str:
         total = self._samples * self._length
@@ -97,11 +124,19 @@ class ProgressTracker:
         return f", about {seconds:.0f} s left" if seconds < 120 else f", about {seconds / 60:.0f} min left"
 
     def _show(self, *, force: bool = False) -> None:
-        done = self._done()
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, note=self._note() + self._left(done))
-        elif force or time.monotonic() - self._said > _LINE_SECONDS:
-            self._say(f"{self._run.name}: {self._note()}{self._left(done)}")
+        # Counting hundreds of trials takes its time too.
+        if not (force or (self._pace.due if self._bar is not None else self._line_due())):
+            return
+        with self._pace.work():
+            done = self._done()
+            if self._bar is not None:
+                self._bar.update(self._task, completed=done, note=self._note() + self._left(done))
+            else:
+                self._say(f"{self._run.name}: {self._note()}{self._left(done)}")
+
+    def _line_due(self) -> bool:
+        now = time.monotonic()
+        return now - self._said > max(_LINE_SECONDS, _LINE_SHARE * (now - self._begun))
 
     def _say(self, line: str) -> None:
         self._said = time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import pytest
@@ -11,7 +10,8 @@ from lab.config import Config
 from lab.errors import RequestError
 from lab.experiment import Experiment, Result
 from lab.runs import Plan, Run
-from lab.tracking import BEHIND, ProgressTracker, Tracking
+from lab.tracking import BEHIND, Tracking
+from lab.tracking.pace import Pace
 
 
 class Few(Config):
@@ -53,14 +53,14 @@ class Moody:
     def start(self, run: Run) -> None:
         self._hear("start")
 
-    def trial_start(self, trial) -> None:
-        self._hear("trial_start")
+    def trial_starts(self, trials) -> None:
+        self._hear("starts")
 
-    def result(self, trial, iteration: int) -> None:
-        self._hear("result")
+    def results(self, pairs) -> None:
+        self._hear("results")
 
-    def trial_end(self, trial) -> None:
-        self._hear("trial_end")
+    def trial_ends(self, trials) -> None:
+        self._hear("ends")
 
     def end(self, status: str) -> None:
         self._hear("end")
@@ -80,18 +80,18 @@ def go(tracking: Tracking, run: Run) -> None:
 
 def test_a_failing_tracker_is_set_aside_and_made_up_for_at_the_end(run: Run) -> None:
     lines: list[str] = []
-    moody, good = Moody({"result"}), Moody(set())
+    moody, good = Moody({"results"}), Moody(set())
     go(Tracking([moody, good], lines.append), run)
-    assert lines == ["warning: moody fails, the training goes on without it: OSError: result: database is locked"]
-    assert moody.told == ["start", "trial_start", "start", "end"]
+    assert lines == ["warning: moody fails, the training goes on without it: OSError: results: database is locked"]
+    assert moody.told == ["start", "starts", "start", "end"]
     assert not (run.folder / BEHIND).exists()
 
 
 def test_others_are_not_touched_by_a_failing_tracker(run: Run) -> None:
-    moody, good = Moody({"trial_start"}), Moody(set())
+    moody, good = Moody({"starts"}), Moody(set())
     good.name = "good"
     go(Tracking([moody, good], lambda line: None), run)
-    assert good.told == ["start", "trial_start", "result", "result", "trial_end", "end"]
+    assert good.told == ["start", "starts", "results", "results", "ends", "end"]
 
 
 def test_a_tracker_that_stays_behind_is_named_and_tried_again_by_the_next_resume(run: Run) -> None:
@@ -118,22 +118,43 @@ def test_a_wrong_request_of_a_tracker_is_not_hidden(run: Run) -> None:
         Tracking([Corrupt(set())]).start(run)
 
 
-def test_progress_is_plain_lines_where_there_is_no_terminal(run: Run) -> None:
-    stream = io.StringIO()
-    go(Tracking([ProgressTracker(stream)]), run)
-    lines = stream.getvalue().splitlines()
-    assert lines[0] == f"{run.name}: 0 of 2 trials"
-    assert lines[1].startswith("trial 0 finished, loss 1; 1 of 2 trials, best loss 1, about")
-    assert lines[-1] == f"{run.name}: finished, 1 of 2 trials, best loss 1"
-    assert "\x1b" not in stream.getvalue()
+def test_one_call_tells_of_many_trials_and_one_trial_is_told_as_many(run: Run) -> None:
+    class Log(Moody):
+        def trial_starts(self, trials) -> None:
+            self.told.append([trial.index for trial in trials])
+
+        def results(self, pairs) -> None:
+            self.told.append([(trial.index, iteration) for trial, iteration in pairs])
+
+        trial_ends = trial_starts
+
+    log = Log(set())
+    tracking = Tracking([log])
+    tracking.start(run)
+    trials = [run.add_trial(index, {"seed": index}) for index in range(3)]
+    tracking.trial_starts(trials)
+    tracking.results([(trial, 1) for trial in trials])
+    tracking.trial_ends(trials)
+    tracking.trial_start(trials[1])
+    tracking.result(trials[1], 2)
+    tracking.trial_end(trials[1])
+    assert log.told == ["start", [0, 1, 2], [(0, 1), (1, 1), (2, 1)], [0, 1, 2], [1], [(1, 2)], [1]]
 
 
-def test_progress_is_a_bar_on_a_terminal(run: Run) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    stream = Terminal()
-    go(Tracking([ProgressTracker(stream)]), run)
-    assert "━" in stream.getvalue()
-    assert "4/8" in stream.getvalue(), "iterations, the ones of ended trials all done"
+def test_what_takes_long_is_due_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("lab.tracking.pace.time.monotonic", lambda: clock[0])
+    pace = Pace(2)
+    assert pace.due, "what comes first is shown at once"
+    with pace.work():
+        clock[0] += 0.01
+    clock[0] += 1.9
+    assert not pace.due
+    clock[0] += 0.2
+    assert pace.due
+    with pace.work():
+        clock[0] += 3
+    clock[0] += 29
+    assert not pace.due, "no more than a tenth of the time"
+    clock[0] += 2
+    assert pace.due
