@@ -77,9 +77,8 @@ def main() -> None:
     print(
         f"{hardware()}; Python {platform.python_version()}, NumPy {np.__version__}, Gymnasium {gymnasium.__version__}"
     )
-    print(
-        f"commit {commit('envs', 'benchmarks/env_speed.py')}, python benchmarks/env_speed.py {' '.join(sys.argv[1:])}".rstrip()
-    )
+    measured = commit("envs", "benchmarks/env_speed.py")
+    print(f"commit {measured}, python benchmarks/env_speed.py {' '.join(sys.argv[1:])}".rstrip())
     print(f"one table at a time      {slow:12,.0f} env steps a CPU second")
     print(f"{args.tables:5,} tables at once     {fast:12,.0f} env steps a CPU second")
     print(f"ratio                    {ratio:12.1f}   (median of {args.repeats}, measured in turn)")

@@ -4,9 +4,9 @@
 
 First the sweeps, whole, each from its start to its last file: the same configurations (a) as fused shards, (b) as one
 Ray Tune trial each, with actors that are used again, (c) by Optuna in this process with two workers, which writes
-nothing. Then the limit of the arithmetic: the gradient steps of (a), shard by shard and as parallel as there, on batches
-that lie ready, with no data, no validation, no files and no Ray. Then how it grows: one population from 1 to 1,024
-members against one lone training.
+nothing. Then the limit of the arithmetic: the gradient steps of (a), shard by shard and as parallel as there, on
+batches that lie ready, with no data, no validation, no files and no Ray. Then how it grows: one population from 1 to
+1,024 members against one lone training.
 
 Everything is measured in turn in one run, and what is compared has the same configurations, steps and validations.
 Ratios carry over to other machines, the figures do not.
