@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import secrets
@@ -18,14 +19,16 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from lab.batch_files import write_files
 from lab.errors import RequestError, WorkError
 from lab.experiment import Experiment
 from lab.files import atomic_path, read_json, replace_directory, sha256, write_bytes, write_json
-from lab.journal import Journal, Trial, TrialStatus
+from lab.journal import End, Journal, Trial, TrialStatus
 from lab.paths import MANIFEST, find_run, list_runs, runs_root, trial_folder
 
 __all__ = [
     "ARTEFACT",
+    "End",
     "Manifest",
     "Plan",
     "Reading",
@@ -46,7 +49,11 @@ RunStatus = Literal["running", "interrupted", "finished", "failed"]
 
 
 class Plan(BaseModel):
-    """What a run set out to do; `lab resume` carries it on."""
+    """What a run set out to do; `lab resume` carries it on.
+
+    The fields are the options of `lab.sweep.make_plan`; `fuse` says whether trials train as one, and `shard_memory` is
+    in GiB.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,6 +66,8 @@ class Plan(BaseModel):
     storage: str | None = None
     address: str | None = None
     max_failures: int = 2
+    fuse: bool = False
+    shard_memory: float = 2.0
 
 
 class Reading(BaseModel):
@@ -103,7 +112,7 @@ class Run(Journal):
     Attributes:
         folder: absolute path.
         manifest: the content of `run.json`.
-        trials, history, generation: what the journal says.
+        trials, history, generation, shards: what the journal says.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -216,6 +225,12 @@ class Run(Journal):
         write_json(self.trial_folder(index) / "config.json", dict(config))
         return super().add_trial(index, config)
 
+    def add_trials(self, configs: Mapping[int, Mapping[str, Any]]) -> list[Trial]:
+        """Records that these trials exist, with their whole configurations, before anything runs."""
+        texts = {index: json.dumps(dict(config), indent=2, allow_nan=False) + "\n" for index, config in configs.items()}
+        write_files({self.trial_folder(index) / "config.json": text.encode() for index, text in texts.items()})
+        return super().add_trials(configs)
+
     def end_trial(
         self, index: int, status: TrialStatus, reason: str | None = None, checkpoint: Path | None = None
     ) -> None:
@@ -228,6 +243,20 @@ class Run(Journal):
             # A population changes configurations on the way.
             write_json(self.trial_folder(index) / "config.json", self.trials[index].config)
         self.add_end(index, status, reason)
+
+    def save_artefacts(self, checkpoints: Mapping[int, Path]) -> None:
+        """Copies the artefacts of many trials into their folders, before it is recorded that they ended.
+
+        Args:
+            checkpoints: trial -> a directory that holds its artefact.
+        """
+        found = {
+            self.trial_folder(index) / name: directory / name
+            for index, directory in checkpoints.items()
+            for name in ARTEFACT
+            if (directory / name).is_file()
+        }
+        write_files({target: source.read_bytes() for target, source in found.items()})
 
     def save_checkpoint(self, index: int, iteration: int, directory: Path) -> Path:
         """Copies the checkpoint `directory` into the trial's folder and records it."""

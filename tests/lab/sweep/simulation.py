@@ -36,13 +36,17 @@ def killed_after(events: int, *, torn: bool) -> Iterator[None]:
     """Kills the driver at its `events`-th line of the journal: before it is written, or in the middle of it."""
     record, count = Journal._record, itertools.count()
 
-    def dying(self: Journal, event: dict[str, Any]) -> None:
-        if next(count) == events:
-            if torn:
-                with self._path.open("a") as file:
-                    file.write(json.dumps(event)[:9])
-            raise Killed
-        record(self, event)
+    def dying(self: Journal, *lines: dict[str, Any]) -> None:
+        for number, event in enumerate(lines):
+            if next(count) == events:
+                if number:
+                    # The first lines of one write are on the disk.
+                    record(self, *lines[:number])
+                if torn:
+                    with self._path.open("a") as file:
+                        file.write(json.dumps(event)[:9])
+                raise Killed
+        record(self, *lines)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Journal, "_record", dying)
