@@ -93,7 +93,23 @@ def train(experiment: str, overrides: tuple[str, ...], preset: str, seed: int, s
 @click.option(
     "--max-concurrent",
     type=click.IntRange(min=1),
-    help="Trials at once.  [default: one a core; on a cluster, all that fit]",
+    help="Trials at once; a shard counts as one.  [default: one a core; on a cluster, all that fit]",
+)
+@click.option(
+    "--fuse",
+    type=Name("fuse", ["auto", "off"]),
+    default="auto",
+    show_default=True,
+    help="Train trials of one architecture as one, in shards, where the experiment allows it: for random and grid "
+    "searches, with no scheduler or asha, which then halves within each shard. optuna and pbt train each alone.",
+)
+@click.option(
+    "--shard-memory",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GIB",
+    default=2.0,
+    show_default=True,
+    help="Memory that the training of one shard may take; it bounds the number of its trials.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the search.")
 @click.option("--address", help="A running Ray cluster (auto, or host:port).  [default: a local Ray]")

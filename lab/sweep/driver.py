@@ -20,6 +20,7 @@ from lab.reports import failure_reason
 from lab.runs import Plan, Run, RunStatus, runs_root
 from lab.sweep.asha import JournalASHA
 from lab.sweep.cluster import check_resources, environment, fits_here, live_nodes, node_sees, ray_session
+from lab.sweep.fusion import begin, slots
 from lab.sweep.halt import Halt
 from lab.sweep.plan import check_unchanged, iterations_of, make_plan, narrow
 from lab.sweep.recorder import Recorder
@@ -87,7 +88,8 @@ def sweep(
 
     The journal is the truth: unfinished trials go on from their last checkpoint under the same index and with the same
     configuration, and each planned trial is there once. Random and grid searches are the same lists after a resume;
-    Optuna is told all trials again; ASHA's rungs and PBT's generations are as they were.
+    Optuna is told all trials again; ASHA's rungs and PBT's generations are as they were. So are the shards of a fused
+    sweep: each goes on from its last checkpoint, with the members that it was cut with.
 
     Args:
         experiment: the one that the run is of.
@@ -142,6 +144,12 @@ def sweep(
 
 def _tune(experiment: Experiment, base: Any, run: Run, tracking: Tracking, storage: Storage, halt: Halt) -> None:
     plan = run.manifest.plan
+    if plan.fuse:
+        processes = plan.max_concurrent
+        if not (plan.address or os.environ.get("RAY_ADDRESS")):
+            # A cluster may grow; this machine does not, and a shard that waits had better be part of one that trains.
+            processes = min(processes, slots(experiment.resources(base)))
+        begin(experiment, base, run, tracking, processes)
     scheduler, overdue = None, {}
     if plan.scheduler == "asha":
         scheduler = JournalASHA(metric=experiment.metric, mode=experiment.mode, iterations=iterations_of(base))
@@ -151,9 +159,10 @@ def _tune(experiment: Experiment, base: Any, run: Run, tracking: Tracking, stora
     recorder.settle(searcher.boundary())
     if len(run.trials) == plan.samples and all(trial.ended for trial in run.trials.values()):
         return
+    shards = [{index: run.trials[index].config for index in shard} for shard in run.shards]
     attempt = f"tune-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
     tuner = tune.Tuner(
-        make_trainable(experiment, storage),
+        make_trainable(experiment, storage, shards, halving=plan.scheduler == "asha"),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,

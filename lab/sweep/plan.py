@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -14,10 +15,20 @@ from lab.experiment import Experiment
 from lab.runs import Plan, describe_domain
 from lab.sweep.space import check_space, draw, grid
 
-__all__ = ["SCHEDULERS", "SEARCHES", "check_unchanged", "iterations_of", "make_plan", "narrow", "planned_values"]
+__all__ = [
+    "FUSES",
+    "SCHEDULERS",
+    "SEARCHES",
+    "check_unchanged",
+    "iterations_of",
+    "make_plan",
+    "narrow",
+    "planned_values",
+]
 
 SEARCHES = ("random", "grid", "optuna")
 SCHEDULERS = ("none", "asha", "pbt")
+FUSES = ("auto", "off")
 
 
 def narrow(experiment: Experiment, keys: Iterable[str]) -> Experiment:
@@ -63,8 +74,21 @@ def make_plan(
     storage: str | None = None,
     address: str | None = None,
     max_failures: int = 2,
+    fuse: str = "auto",
+    shard_memory: float = 2.0,
 ) -> Plan:
     """The plan of a sweep; what is None takes the experiment's own default.
+
+    **Fused sweeps.** Where the experiment's task allows it (`Experiment.population`), trials whose networks and batches
+    have the same shapes train as one, in shards of as many as the memory holds; each stays a trial of its own in
+    everything that is kept and shown. That takes configurations that are all known before anything has run, so it is
+    for random and grid searches, without a scheduler or with ASHA. With Optuna, which waits for results before it
+    proposes, and with populations (`pbt`), which exchange weights between trials, every trial trains alone.
+
+    ASHA in a fused sweep means successive halving (Jamieson and Talwalkar, AISTATS 2016) within each shard, at the same
+    rungs: when a shard comes to one, the best third of its members goes on, rounded up, and the others are stopped.
+    Nobody waits for that, because a shard's members arrive at once. Trials that train alone beside the shards are
+    halved asynchronously, among themselves.
 
     Args:
         experiment: what is swept.
@@ -72,13 +96,16 @@ def make_plan(
         search: one of `SEARCHES`.
         scheduler: one of `SCHEDULERS`.
         max_concurrent: trials at once, at least 1; by default as many as this machine has cores, on a cluster all that
-            its resources hold. Optuna learns from trials that have ended: give it a fraction of `samples`.
+            its resources hold. Optuna learns from trials that have ended: give it a fraction of `samples`. In a fused
+            sweep a shard counts as one; on a cluster with GPUs give their number.
         seed: of the search; the trials' own seed is a config field.
         grid_points: values from each domain that is not a list of choices; for `grid` only.
         storage: where Tune's checkpoints go: a folder that every node sees, or a bucket (`s3://...`). By default the
             run folder.
         address: of an existing Ray cluster (`auto`, `host:port`). By default a Ray of its own on this machine.
-        max_failures: how often a trial is started again from its last checkpoint after its process died.
+        max_failures: how often a trial or shard is started again from its last checkpoint after its process died.
+        fuse: one of `FUSES`; `auto` trains trials as one wherever the task, the search and the scheduler allow it.
+        shard_memory: what the training of one shard may take, in GiB; it bounds the number of its members.
 
     Raises:
         RequestError: an unknown name, a number out of range, or options that contradict each other.
@@ -86,7 +113,8 @@ def make_plan(
     check_space(experiment.space)
     search = search or experiment.searcher
     scheduler = scheduler or experiment.scheduler
-    for kind, value, known in (("search", search, SEARCHES), ("scheduler", scheduler, SCHEDULERS)):
+    names = (("search", search, SEARCHES), ("scheduler", scheduler, SCHEDULERS), ("--fuse", fuse, FUSES))
+    for kind, value, known in names:
         if value not in known:
             raise unknown_name(kind, value, known)
     if grid_points is not None and search != "grid":
@@ -108,6 +136,8 @@ def make_plan(
     ):
         if number < least:
             raise RequestError(f"expected {option} of at least {least}, but got {number}")
+    if not 0 < shard_memory < math.inf:
+        raise RequestError(f"expected --shard-memory of more than 0 GiB, but got {shard_memory}")
     if scheduler == "pbt" and search == "optuna":
         raise RequestError("expected --search random or grid with --scheduler pbt, which does the searching itself")
     if address is not None and "://" in address:
@@ -125,6 +155,8 @@ def make_plan(
         storage=storage if storage is None or "://" in storage else str(Path(storage).absolute()),
         address=address,
         max_failures=max_failures,
+        fuse=fuse == "auto" and experiment.population is not None and search != "optuna" and scheduler != "pbt",
+        shard_memory=shard_memory,
     )
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
+from lab.batch_files import write_files
 from lab.errors import RequestError, WorkError
 from lab.files import write_text
-from lab.runs import Run, Trial, TrialStatus
+from lab.runs import End, Run, Trial, TrialStatus
 from lab.sweep.halt import DriverOnly, Halt
+from lab.sweep.progress import Progress, decode_progress
 from lab.sweep.storage import Storage
 from lab.tracking import Tracking
 
@@ -22,6 +25,10 @@ class Recorder(DriverOnly, tune.Callback):
     """Puts every result, checkpoint and end into the journal, then tells the trackers.
 
     A trial that goes back to its last checkpoint reports some iterations again: what is in the journal stays.
+
+    Of a shard, the results of an iteration are one line, then the ends of members that failed in it, then its
+    checkpoint, and with that the ends of members that finished or were stopped: so a member's artefact is in its folder
+    before anything says that it has ended, and a kill between two lines leaves all members to go on from one place.
 
     Args:
         run: claimed by this process.
@@ -38,6 +45,7 @@ class Recorder(DriverOnly, tune.Callback):
         self._run, self._tracking, self._storage, self._halt = run, tracking, storage, halt
         self._scheduler, self._overdue = scheduler, overdue
         self._closings: dict[str, dict[str, Any]] = {}
+        self._progress: dict[str, Progress] = {}
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         if self._halt.broken:
@@ -46,6 +54,11 @@ class Recorder(DriverOnly, tune.Callback):
             index = trial.config["index"]
             if "closing" in result:
                 self._closings[trial.trial_id] = result
+            elif "shard" in result:
+                self._progress[trial.trial_id] = progress = decode_progress(result["shard"])
+                new = self._run.add_results(progress.iteration, progress.rows)
+                self._tracking.results([(self._run.trials[i], progress.iteration) for i in new])
+                self._end_all({index: end for index, end in progress.ends.items() if end[0] == "failed"})
             elif self._run.add_result(index, result["lab"]):
                 self._tracking.result(self._run.trials[index], int(result["lab"]["iteration"]))
 
@@ -54,8 +67,23 @@ class Recorder(DriverOnly, tune.Callback):
             return
         with self._halt.guard():
             # Tune takes the checkpoint of a result before it lets the trial go on.
+            if "shard" in trial.config:
+                self._keep(trial, self._progress[trial.trial_id], checkpoint)
+                return
             step = int(trial.last_result["lab"]["iteration"])
             self._run.add_checkpoint(trial.config["index"], step, self._storage.address(checkpoint))
+
+    def _keep(self, trial: Any, progress: Progress, checkpoint: tune.Checkpoint) -> None:
+        """Records a checkpoint of a shard, with the ends of the members whose artefacts it holds."""
+        members = self._going(trial)
+        ends = {index: progress.ends[index] for index in members if index in progress.ends}
+        if ends:
+            with checkpoint.as_directory() as folder:
+                self._run.save_artefacts({index: Path(folder) / "members" / str(index) for index in ends})
+        going = [index for index in members if index not in ends]
+        if members:
+            self._run.add_checkpoints(progress.iteration, self._storage.address(checkpoint), going, ends)
+            self._tracking.trial_ends([self._run.trials[index] for index in ends])
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         if self._halt.broken:
@@ -63,17 +91,17 @@ class Recorder(DriverOnly, tune.Callback):
         with self._halt.guard():
             index = trial.config["index"]
             closing = self._closings.pop(trial.trial_id, None)
-            if closing is None:
+            if closing is not None and closing["closing"] in ("refused", "unwritable"):
+                raise (RequestError if closing["closing"] == "refused" else WorkError)(closing["reason"])
+            if "shard" in trial.config:
+                self._complete_shard(trial, closing or {})
+            elif closing is None:
                 # The trial did not end by itself: the scheduler stopped it.
                 self._stop(index, self._run.trials[index].iteration)
             elif closing["closing"] == "failed":
                 if closing.get("traceback"):
                     write_text(self._run.trial_folder(index) / "error.txt", closing["traceback"])
                 self._end(index, "failed", closing["reason"])
-            elif closing["closing"] == "refused":
-                raise RequestError(closing["reason"])
-            elif closing["closing"] == "unwritable":
-                raise WorkError(closing["reason"])
             elif closing["closing"] == "finished":
                 self._end(index, "finished")
             elif index in self._overdue:
@@ -85,8 +113,32 @@ class Recorder(DriverOnly, tune.Callback):
         if self._halt.broken:
             return
         with self._halt.guard():
-            died = self._run.manifest.plan.max_failures + 1
-            self._end(trial.config["index"], "failed", f"its process died {died} times")
+            reason = f"its process died {self._run.manifest.plan.max_failures + 1} times"
+            if "shard" in trial.config:
+                self._end_all(dict.fromkeys(self._going(trial), ("failed", reason)))
+            else:
+                self._end(trial.config["index"], "failed", reason)
+
+    def _complete_shard(self, trial: Any, closing: dict[str, Any]) -> None:
+        """Ends the members that a shard left: all that had not ended, where its training raised an error."""
+        left = self._going(trial)
+        if left and closing.get("traceback"):
+            text = closing["traceback"].encode()
+            write_files({self._run.trial_folder(index) / "error.txt": text for index in left})
+        reason = closing.get("reason") or "its shard ended without it"
+        self._end_all(dict.fromkeys(left, ("failed", reason)))
+        self._progress.pop(trial.trial_id, None)
+
+    def _going(self, trial: Any) -> list[int]:
+        """The members of a shard that have not ended."""
+        members = self._run.shards[trial.config["shard"]]
+        return [index for index in members if not self._run.trials[index].ended]
+
+    def _end_all(self, ends: Mapping[int, End]) -> None:
+        new = {index: end for index, end in ends.items() if not self._run.trials[index].ended}
+        if new:
+            self._run.add_ends(new)
+            self._tracking.trial_ends([self._run.trials[index] for index in new])
 
     def settle(self, boundary: int | None = None) -> None:
         """Ends the trials that had nothing left to do when the last driver was killed.

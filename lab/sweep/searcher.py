@@ -27,6 +27,9 @@ class JournalSearcher(DriverOnly, Searcher):
     trials are those with the indices 0 to `samples` - 1, each once. A population (`pbt`) is handed out in parts, from
     one boundary to the next.
 
+    The shards of a fused sweep come first. One is handed out again with all the members that it was cut with, until the
+    last has ended: so the others do bit for bit what they would have done, and are halved among the same.
+
     Args:
         experiment: gives the space and the objective.
         base: the fields that are not in the space.
@@ -56,7 +59,8 @@ class JournalSearcher(DriverOnly, Searcher):
         self._values = planned_values(experiment, self._plan)
         self._iterations = iterations_of(base)
         self._every = max(1, int(getattr(base, "checkpoint_every", 1)))
-        self._live: dict[str, int] = {}
+        self._live: dict[str, list[int]] = {}
+        self._fused = {index for shard in run.shards for index in shard}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """What the Tune trial `trial_id` is to do; None if it has to wait, `FINISHED` if there is nothing left."""
@@ -65,13 +69,19 @@ class JournalSearcher(DriverOnly, Searcher):
         with self._halt.guard():
             if len(self._live) >= self._plan.max_concurrent:
                 return None
+            shard = self._next_shard()
+            if shard is not None:
+                members = self._live[trial_id] = self._run.shards[shard]
+                going = [self._run.trials[index] for index in members if not self._run.trials[index].ended]
+                oldest = min(going, key=lambda trial: trial.checkpoint_iteration)
+                return {"index": members[0], "shard": shard, "resume": self._there(oldest.checkpoint), "until": None}
             trial = self._next()
             if trial is not None:
-                self._live[trial_id] = trial.index
+                self._live[trial_id] = [trial.index]
                 return {
                     "index": trial.index,
                     "config": trial.config,
-                    "resume": trial.checkpoint if self._storage.checkpoint(trial.checkpoint) is not None else None,
+                    "resume": self._there(trial.checkpoint),
                     "until": self._overdue.get(trial.index, self.boundary()),
                 }
             if self._live:
@@ -81,12 +91,23 @@ class JournalSearcher(DriverOnly, Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         self._live.pop(trial_id, None)
 
+    def _there(self, checkpoint: str | None) -> str | None:
+        return checkpoint if self._storage.checkpoint(checkpoint) is not None else None
+
+    def _next_shard(self) -> int | None:
+        """The first shard that has members to train and is not being trained."""
+        busy = {members[0] for members in self._live.values()}
+        for number, members in enumerate(self._run.shards):
+            if members[0] not in busy and not all(self._run.trials[index].ended for index in members):
+                return number
+        return None
+
     def _next(self) -> Trial | None:
         while True:
-            boundary, busy = self.boundary(), set(self._live.values())
+            boundary, busy = self.boundary(), {index for members in self._live.values() for index in members}
             for _, trial in sorted(self._run.trials.items()):
                 waits = boundary is not None and trial.arrived >= boundary
-                if not trial.ended and trial.index not in busy and not waits:
+                if not trial.ended and trial.index not in busy | self._fused and not waits:
                     return trial
             if len(self._run.trials) < self._plan.samples:
                 self._begin(len(self._run.trials))
