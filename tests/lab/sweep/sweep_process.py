@@ -1,10 +1,11 @@
-"""A driver process for the tests that kill one: `start` makes a sweep of the toy, `resume` carries the newest on."""
+"""A driver process for the tests that kill one: `start` makes a sweep of a toy, `resume` carries the newest on."""
 
 from __future__ import annotations
 
 import json
 import sys
 
+from fused_toy import lines
 from toy import toy
 
 from lab.errors import WorkError
@@ -14,13 +15,14 @@ from lab.sweep import run_sweep, sweep
 from lab.tracking import MLflowTracker, ProgressTracker, TensorBoardTracker
 
 
-def main(verb: str, options: str = "{}") -> int:
+def main(verb: str, name: str, options: str = "{}") -> int:
+    experiment = {"toy": toy, "lines": lines}[name]()
     trackers = [ProgressTracker(), TensorBoardTracker(), MLflowTracker()]
     try:
         if verb == "start":
-            run_sweep(toy(), trackers=trackers, **json.loads(options))
+            run_sweep(experiment, trackers=trackers, **json.loads(options))
         else:
-            sweep(toy(), Run(list_runs()[-1]), trackers)
+            sweep(experiment, Run(list_runs()[-1]), trackers)
     except KeyboardInterrupt:
         return 130
     except WorkError as error:

@@ -60,19 +60,19 @@ def ray_processes(driver: int) -> list[int]:
 def test_kills_of_the_driver_lose_and_repeat_nothing(runs: Path) -> None:
     rng = random.Random(5)
     left = []
-    verb = ("start", json.dumps(OPTIONS))
+    verb = ("start", "toy", json.dumps(OPTIONS))
     try:
         for number in (signal.SIGKILL, signal.SIGINT):
             process = spawn(*verb)
             signal_after(process, rng.randint(4, 14), number, runs)
             errors = process.communicate()[1].decode()
             left += ray_processes(process.pid)
-            verb = ("resume",)
+            verb = ("resume", "toy")
             if number == signal.SIGINT:
                 assert process.returncode == 130, errors
                 assert Run(list_runs()[-1]).manifest.status == "interrupted"
             assert "Traceback" not in errors
-        process = spawn("resume")
+        process = spawn("resume", "toy")
         errors = process.communicate()[1].decode()
         assert process.returncode == 0, errors
     finally:
@@ -100,15 +100,15 @@ def mlflow_has_each_trial_once(run: Run, runs: Path) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=f"sqlite:///{runs / DATABASE}")
-    experiment = client.get_experiment_by_name("toy").experiment_id
+    experiment = client.get_experiment_by_name(run.manifest.experiment).experiment_id
     found = client.search_runs([experiment], f"tags.`lab.run` = '{run.name}'")
     parents = [entry for entry in found if "lab.kind" in entry.data.tags]
     children = {entry.data.tags["lab.trial"]: entry for entry in found if "lab.trial" in entry.data.tags}
     assert len(parents) == 1
-    assert len(found) == 5
-    assert sorted(children) == ["0", "1", "2", "3"]
+    assert len(found) == 1 + len(run.trials)
+    assert {int(index) for index in children} == set(run.trials)
     for entry in found:
         assert entry.info.status == "FINISHED"
-    for child in children.values():
+    for index, child in children.items():
         steps = [metric.step for metric in client.get_metric_history(child.info.run_id, "validation/loss")]
-        assert sorted(steps) == [1, 2, 3, 4, 5, 6]
+        assert sorted(steps) == sorted(run.trials[int(index)].results)
