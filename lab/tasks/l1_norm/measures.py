@@ -1,0 +1,106 @@
+"""How far a network is from the L1 norm: its error at any length, and what single entries and silence do to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lab.population_task import Model
+
+__all__ = ["LARGEST", "errors", "exact_sums", "outputs_at", "probe", "responses", "sparsity_error", "summation_floor"]
+
+LARGEST = 1e30
+"""What stands for an error that is beyond float32: finite, so that a network that diverges still has a rank."""
+
+_CHUNK = 100
+"""Larger chunks of hundreds of members no longer fit into a cache."""
+
+_SILENCE = 100
+
+
+def outputs_at(model: Model, x: Tensor, lengths: Sequence[int], *, chunk: int = _CHUNK) -> Tensor:
+    """The read-outs after the first `length` entries, for each of some lengths, in one scan.
+
+    The state is carried from chunk to chunk, so memory does not grow with the sequences. Works on a plain cell and on a
+    mapped one, without gradients.
+
+    Args:
+        model: a cell (`lab.tasks.l1_norm.cell.Cell`).
+        x: (S, T), as long as the longest length at least. Its dtype is the precision of the scan.
+        lengths: each in 1..T.
+        chunk: entries in a call.
+
+    Returns:
+        (S, len(lengths)).
+    """
+    found: dict[int, Tensor] = {}
+    state, end = None, max(lengths)
+    for start in range(0, end, chunk):
+        stop = min(start + chunk, end)
+        outputs, state = model(x[:, start:stop], state)
+        found |= {length: outputs[:, length - start - 1] for length in lengths if start < length <= stop}
+    return torch.stack([found[length] for length in lengths], 1)
+
+
+def exact_sums(x: NDArray[np.float32], lengths: Sequence[int]) -> NDArray[np.float64]:
+    """The sums of the absolute values of the first `length` entries, in float64: (S, len(lengths))."""
+    sums = np.cumsum(np.abs(x.astype(np.float64)), axis=1)
+    return sums[:, np.asarray(lengths) - 1]
+
+
+def errors(outputs: NDArray[np.floating], exact: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The relative errors `|output - exact| / exact`, absolute ones where the exact sum is 0.
+
+    Args:
+        outputs: (..., S, L). What is not finite, and what is beyond, counts as `LARGEST`.
+        exact: (S, L), as `exact_sums` gives.
+
+    Returns:
+        float64 (..., S, L), finite.
+    """
+    scale = np.where(exact > 0, exact, 1.0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        relative = np.abs(outputs.astype(np.float64) - exact) / scale
+    return np.minimum(np.nan_to_num(relative, nan=LARGEST, posinf=LARGEST), LARGEST)
+
+
+def summation_floor(x: NDArray[np.float32], lengths: Sequence[int]) -> NDArray[np.float64]:
+    """The errors that remain if everything is right and only sums are in float32, one entry after the other: (S, L)."""
+    sums = np.cumsum(np.abs(x), axis=1, dtype=np.float32)
+    return errors(sums[:, np.asarray(lengths) - 1], exact_sums(x, lengths))
+
+
+def probe(device: torch.device | str = "cpu") -> Tensor:
+    """The sequences that `responses` reads: an impulse of 1, none, and one of -1, each before 100 zeros. (3, 101)."""
+    x = torch.zeros(3, _SILENCE + 1, device=device)
+    x[0, 0], x[2, 0] = 1.0, -1.0
+    return x
+
+
+def responses(outputs: NDArray[np.floating]) -> Mapping[str, NDArray[np.float64]]:
+    """What a network makes of `probe`.
+
+    Args:
+        outputs: (..., 3, 101), the read-outs after each entry of it.
+
+    Returns:
+        `response/+1` and `response/-1`, the read-outs for the sequences (1) and (-1), both 1 in the exact function;
+        `gain`, the factor by which what is left of the impulse changes with each of 100 zeros, 1 in the exact function
+        and 0 where nothing of it arrives. float64 (...), finite.
+    """
+    # Beyond LARGEST all is equally wrong, and differences of what is clipped are finite.
+    values = np.clip(np.nan_to_num(outputs.astype(np.float64), nan=LARGEST), -LARGEST, LARGEST)
+    left = np.abs(values[..., 0, :] - values[..., 1, :])
+    first, last = left[..., 0], left[..., -1]
+    gain = np.where(first > 0, (last / np.where(first > 0, first, 1.0)) ** (1 / _SILENCE), 0.0)
+    return {"response/+1": values[..., 0, 0], "response/-1": values[..., 2, 0], "gain": gain}
+
+
+def sparsity_error(matrices: Mapping[str, Tensor]) -> float:
+    """The largest distance of a weight from -1, 0 and 1: `max min(|W|, |1 - |W||)` (Madsen and Johansen, ICLR 2020)."""
+    size = torch.cat([value.detach().reshape(-1) for value in matrices.values()]).abs()
+    return float(torch.minimum(size, (1 - size).abs()).max())
