@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from lab.errors import RequestError
 from lab.files import write_json
@@ -69,17 +69,17 @@ class Tracking:
     def trial_starts(self, trials: Sequence[Trial]) -> None:
         """Trials were added to the journal."""
         for tracker in self._trackers:
-            self._tell(tracker, partial(_plural(tracker).trial_starts, trials))
+            self._tell(tracker, partial(tracker.trial_starts, trials))
 
     def results(self, pairs: Sequence[tuple[Trial, int]]) -> None:
         """The results of iterations, (trial, iteration) each, were added to the journal."""
         for tracker in self._trackers:
-            self._tell(tracker, partial(_plural(tracker).results, pairs))
+            self._tell(tracker, partial(tracker.results, pairs))
 
     def trial_ends(self, trials: Sequence[Trial]) -> None:
         """Trials ended."""
         for tracker in self._trackers:
-            self._tell(tracker, partial(_plural(tracker).trial_ends, trials))
+            self._tell(tracker, partial(tracker.trial_ends, trials))
 
     def trial_start(self, trial: Trial) -> None:
         """A trial was added to the journal."""
@@ -131,29 +131,6 @@ class Tracking:
             # Whatever a logger of metrics does, the training is worth more.
             self._aside[tracker.name] = _line(error)
             self._warn(f"warning: {tracker.name} fails, the training goes on without it: {_line(error)}")
-
-
-def _plural(tracker: Any) -> Any:
-    return tracker if hasattr(tracker, "results") else _OneByOne(tracker)
-
-
-class _OneByOne:
-    """A tracker that takes one trial a call, told of many."""
-
-    def __init__(self, tracker: Any) -> None:
-        self._tracker = tracker
-
-    def trial_starts(self, trials: Sequence[Trial]) -> None:
-        for trial in trials:
-            self._tracker.trial_start(trial)
-
-    def results(self, pairs: Sequence[tuple[Trial, int]]) -> None:
-        for trial, iteration in pairs:
-            self._tracker.result(trial, iteration)
-
-    def trial_ends(self, trials: Sequence[Trial]) -> None:
-        for trial in trials:
-            self._tracker.trial_end(trial)
 
 
 def _line(error: Exception) -> str:

@@ -13,6 +13,7 @@ __all__ = ["RunRows"]
 # What MLflow's own client cuts longer texts to.
 _PARAM_LENGTH = 6000
 _TAG_LENGTH = 8000
+_LOCKED_SECONDS = 20
 
 
 class RunRows:
@@ -20,8 +21,9 @@ class RunRows:
 
     MLflow's client takes one run a call, four calls a run at least, and makes an object of each metric: 15 ms of
     processor time a run and 0.1 ms a metric, which is 15 s for a sweep of 256 trials, 20 iterations and 15 metrics.
-    The same rows through MLflow's own definitions of its tables take a tenth of that. MLflow checks at opening that
-    the database has the tables of its version; a column that a later version adds gets the default it has there.
+    The same rows through MLflow's own definitions of its tables take a tenth of that. Its client, which must have
+    opened the database before, checks that the tables are those of its version; a column that a later version adds
+    gets the default it has there.
 
     Args:
         database: the SQLite file, which has MLflow's tables.
@@ -29,11 +31,12 @@ class RunRows:
     """
 
     def __init__(self, database: Path, experiment: Any) -> None:
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+        from sqlalchemy import create_engine
+        from sqlalchemy.pool import NullPool
 
-        # Shares the client's connections to the same file.
-        store = SqlAlchemyStore(f"sqlite:///{database.absolute()}", experiment.artifact_location)
-        self._session = store.ManagedSessionMaker
+        # Waits as long as MLflow does for another process that writes.
+        options = {"timeout": _LOCKED_SECONDS}
+        self._engine = create_engine(f"sqlite:///{database.absolute()}", connect_args=options, poolclass=NullPool)
         self._experiment = experiment
         self._clear()
 
@@ -104,7 +107,7 @@ class RunRows:
         """Writes what was added.
 
         Raises:
-            MlflowException: the database cannot be written, or stays locked.
+            SQLAlchemyError: the database cannot be written, or stays locked.
         """
         from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, SqlParam, SqlRun, SqlTag
         from sqlalchemy import bindparam, tuple_, update
@@ -132,10 +135,10 @@ class RunRows:
             ),
             (state.values(status=bindparam("new_status"), end_time=bindparam("ended")), self._states),
         ]
-        with self._session(read_only=False) as session:
+        with self._engine.begin() as connection:
             for statement, rows in statements:
                 if rows:
-                    session.execute(statement, rows)
+                    connection.execute(statement, rows)
         self._clear()
 
     def steps(self, parent: str, metric: str) -> dict[str, set[int]]:
@@ -150,8 +153,8 @@ class RunRows:
             .where(tag.c.key == "mlflow.parentRunId", tag.c.value == parent, row.c.key == metric)
         )
         found: dict[str, set[int]] = defaultdict(set)
-        with self._session() as session:
-            for run, step in session.execute(query):
+        with self._engine.connect() as connection:
+            for run, step in connection.execute(query):
                 found[run].add(step)
         return found
 

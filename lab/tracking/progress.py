@@ -9,6 +9,7 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Column
 
 from lab.runs import Run, RunStatus, Trial
 from lab.tracking.pace import Pace
@@ -17,13 +18,13 @@ __all__ = ["ProgressTracker"]
 
 _LINE_SECONDS = 10.0
 _LINE_SHARE = 1 / 30
-"""Of the time since the start, after which another line says no news too soon."""
+"""So much of the time since the start lies between two lines at least: a day has a few hundred."""
 
 _FEW = 32
 """Trials of a run, up to which each has a line of its own when it ends."""
 
 _MOST_FAILURES = 10
-"""Failed trials of a larger run that have one; the others are counted."""
+"""So many failed trials of a larger run have one; the others are counted."""
 
 _BAR_SECONDS = 0.2
 
@@ -55,13 +56,14 @@ class ProgressTracker:
         self._pace = Pace(_BAR_SECONDS)
         if self._stream.isatty() and self._bar is None:
             columns = (
-                TextColumn("[bold]{task.description}"),
-                BarColumn(bar_width=16),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("[bold]{task.description}", table_column=Column(no_wrap=True)),
+                BarColumn(bar_width=12, table_column=Column(min_width=12)),
+                MofNCompleteColumn(table_column=Column(no_wrap=True)),
+                # What does not fit is cut off here, and not from the bar.
+                TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, ratio=1)),
             )
             console = Console(file=self._stream)
-            self._bar = Progress(*columns, console=console, transient=False, refresh_per_second=4)
+            self._bar = Progress(*columns, console=console, transient=False, refresh_per_second=4, expand=True)
             self._task = self._bar.add_task(run.manifest.experiment, total=self._samples * self._length, note="")
             self._bar.start()
         self._show(force=True)
@@ -93,7 +95,8 @@ class ProgressTracker:
             self._show(force=True)
             self._bar.stop()
             self._bar = None
-        self._say(f"{self._run.name}: {status}, {self._note()}")
+        best = self._best(f"{self._run.manifest.metric} ")
+        self._say(f"{self._run.name}: {status}, {self._counts()}{best}")
 
     def _ending(self, trial: Trial) -> str:
         best = trial.best(self._run.manifest.metric, self._run.manifest.mode)
@@ -106,15 +109,24 @@ class ProgressTracker:
         trials = self._run.trials.values()
         return sum(self._length if trial.ended else min(trial.iteration, self._length) for trial in trials)
 
-    def _note(self) -> str:
-        manifest, trials = self._run.manifest, self._run.trials.values()
+    def _counts(self, unit: str = " trials") -> str:
+        trials = self._run.trials.values()
         ended = sum(trial.ended for trial in trials)
-        values = [best for t in trials if (best := t.best(manifest.metric, manifest.mode)) is not None]
-        top = f", best {manifest.metric} {(min if manifest.mode == 'min' else max)(values):.4g}" if values else ""
         failed = sum(trial.status == "failed" for trial in trials)
-        begun = sum(bool(trial.results) for trial in trials if not trial.ended)
-        counts = f"{f' ({failed} failed)' if failed else ''}{f', {begun} under way' if begun > 1 else ''}"
-        return f"{ended} of {self._samples} trials{counts}{top}"
+        return f"{ended} of {self._samples}{unit}{f' ({failed} failed)' if failed else ''}"
+
+    def _running(self) -> str:
+        # Of a shard, all run at once; one that waits for its turn has no result.
+        running = sum(bool(trial.results) for trial in self._run.trials.values() if not trial.ended)
+        return f", {running} running" if running > 1 else ""
+
+    def _best(self, name: str = "") -> str:
+        metric, mode = self._run.manifest.metric, self._run.manifest.mode
+        values = [best for t in self._run.trials.values() if (best := t.best(metric, mode)) is not None]
+        return f", best {name}{(min if mode == 'min' else max)(values):.4g}" if values else ""
+
+    def _note(self) -> str:
+        return self._counts() + self._running() + self._best(f"{self._run.manifest.metric} ")
 
     def _left(self, done: int) -> str:
         total = self._samples * self._length
@@ -130,7 +142,9 @@ class ProgressTracker:
         with self._pace.work():
             done = self._done()
             if self._bar is not None:
-                self._bar.update(self._task, completed=done, note=self._note() + self._left(done))
+                # Short, for eighty columns: what is counted and what the metric is called is said at the end.
+                note = self._counts(unit="") + self._running() + self._best() + self._left(done)
+                self._bar.update(self._task, completed=done, note=note)
             else:
                 self._say(f"{self._run.name}: {self._note()}{self._left(done)}")
 

@@ -280,7 +280,7 @@ def test_a_write_that_fails_leaves_nothing_half_done_and_is_made_up_for(run: Run
         tracker._pace = Pace(0)
         tracking.results(report(run, 1))
         assert len(lines) == 1
-        assert lines[0].startswith("warning: MLflow fails, the training goes on without it: MlflowException:")
+        assert lines[0].startswith("warning: MLflow fails, the training goes on without it: IntegrityError:")
         assert "the disk is full" in lines[0]
         assert found(tracker, run)[1] == {}, "not one child without its parameters"
         tracking.results(report(run, 2))
