@@ -76,14 +76,14 @@ class Log:
     def start(self, run: Run) -> None:
         self.told.append("start")
 
-    def trial_start(self, trial) -> None:
-        self.told.append(("begin", trial.index))
+    def trial_starts(self, trials) -> None:
+        self.told += [("begin", trial.index) for trial in trials]
 
-    def result(self, trial, iteration: int) -> None:
-        self.told.append((trial.index, iteration))
+    def results(self, pairs) -> None:
+        self.told += [(trial.index, iteration) for trial, iteration in pairs]
 
-    def trial_end(self, trial) -> None:
-        self.told.append((trial.index, trial.status))
+    def trial_ends(self, trials) -> None:
+        self.told += [(trial.index, trial.status) for trial in trials]
 
     def end(self, status: str) -> None:
         self.told.append(status)
