@@ -90,7 +90,7 @@ def responses(outputs: NDArray[np.floating]) -> Mapping[str, NDArray[np.float64]
     Returns:
         `response/+1` and `response/-1`, the read-outs for the sequences (1) and (-1), both 1 in the exact function;
         `gain`, the factor by which what is left of the impulse changes with each of 100 zeros, 1 in the exact function
-        and 0 where nothing of it arrives. float64 (...), finite.
+        and 0 where nothing of it arrives (below 0.4 nothing does in float32). float64 (...), finite.
     """
     # Beyond LARGEST all is equally wrong, and differences of what is clipped are finite.
     values = np.clip(np.nan_to_num(outputs.astype(np.float64), nan=LARGEST), -LARGEST, LARGEST)
