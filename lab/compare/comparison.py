@@ -54,6 +54,10 @@ class Comparison:
         """Every trained method against its own network before training, on every suite."""
         return [d for a in self.analyses for d in a.differences if d.against == "its untrained network"]
 
+    def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
+        """Title, columns and rows of the main table of each suite."""
+        return [(analysis.suite.title, *self.table(analysis)) for analysis in self.analyses]
+
     @staticmethod
     def table(analysis: Analysis) -> tuple[list[str], list[list[str]]]:
         """The main table of a suite as text: columns, and rows with the best first."""

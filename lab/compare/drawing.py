@@ -14,7 +14,20 @@ from matplotlib.figure import Figure as Canvas
 
 from lab.compare.analysis import Analysis, Row
 
-__all__ = ["COLORS", "GREEN", "GREY", "INK", "LINES", "MARKERS", "Figure", "Format", "Paint", "color_of", "make"]
+__all__ = [
+    "COLORS",
+    "GREEN",
+    "GREY",
+    "INK",
+    "LINES",
+    "MARKERS",
+    "Figure",
+    "Format",
+    "Paint",
+    "color_of",
+    "make",
+    "make_panels",
+]
 
 # Okabe & Ito's palette: told apart with any colour vision, each dark enough for text on white.
 INK, GREY, GREEN = "#1f2328", "#6b7280", "#00664b"
@@ -62,13 +75,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Format:
-    """The two sizes a figure is painted in."""
+    """The two sizes a figure is painted in; one with many rows may be higher than others (inches)."""
 
     narrow: bool
+    height: float | None = None
 
     @property
     def size(self) -> tuple[float, float]:
-        return (3.75, 4.3) if self.narrow else (8.2, 4.9)
+        width, height = (3.75, 4.3) if self.narrow else (8.2, 4.9)
+        return width, self.height or height
 
     @property
     def dpi(self) -> int:
@@ -80,20 +95,20 @@ class Format:
 
 
 Paint = Callable[[Axes, Format], None]
+PaintAll = Callable[[Canvas, Format], None]
 
 
-def _render(title: str, paint: Paint, narrow: bool) -> bytes:
-    form = Format(narrow)
+def _render(title: str, paint: PaintAll, form: Format) -> bytes:
+    narrow = form.narrow
     style: Any = {**_STYLE, "font.size": form.text}
     with mpl.rc_context(style):
         canvas = Canvas(figsize=form.size, dpi=form.dpi)
-        axes = canvas.add_subplot()
         lines = textwrap.wrap(title, 46 if narrow else 84)
         height = form.size[1] * 72
         canvas.subplots_adjust(
             left=0.155 if narrow else 0.085,
             right=0.97,
-            bottom=0.125 if narrow else 0.115,
+            bottom=(0.125 if narrow else 0.115) * (4.3 if narrow else 4.9) / form.size[1],
             top=1 - (len(lines) * (form.text + 1.5) * 1.35 + 12) / height,
         )
         canvas.text(
@@ -105,14 +120,33 @@ def _render(title: str, paint: Paint, narrow: bool) -> bytes:
             fontweight="bold",
             linespacing=1.3,
         )
-        paint(axes, form)
+        paint(canvas, form)
         buffer = io.BytesIO()
         canvas.savefig(buffer, format="png", metadata={"Software": "lookup-lab"})
         return buffer.getvalue()
 
 
-def make(name: str, title: str, caption: str, alt: str, paint: Paint) -> Figure:
-    return Figure(name, title, caption, alt, _render(title, paint, False), _render(title, paint, True))
+def make(
+    name: str, title: str, caption: str, alt: str, paint: Paint, *, heights: tuple[float, float] | None = None
+) -> Figure:
+    """A figure with one pair of axes.
+
+    Args:
+        name, title, caption, alt: as in `Figure`.
+        paint: draws into the axes.
+        heights: in inches, for a screen and for a phone, where the usual ones do not do.
+    """
+    return make_panels(
+        name, title, caption, alt, lambda canvas, form: paint(canvas.add_subplot(), form), heights=heights
+    )
+
+
+def make_panels(
+    name: str, title: str, caption: str, alt: str, paint: PaintAll, *, heights: tuple[float, float] | None = None
+) -> Figure:
+    """A figure whose axes `paint` makes itself, below the title; otherwise as `make`."""
+    wide, narrow = (_render(title, paint, Format(n, heights[n] if heights else None)) for n in (False, True))
+    return Figure(name, title, caption, alt, wide, narrow)
 
 
 def color_of(row: Row, analysis: Analysis) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from lab.compare.kinds import TABLES, kind_of
 from lab.errors import RequestError, unknown_name
 from lab.paths import find_run, list_runs
 from lab.runs import Run, Trial
@@ -15,7 +16,7 @@ from lab.tables.learned import DESCRIPTION, MODEL, family_of, split_trial
 from lab.tables.learned import UNTRAINED as UNTRAINED_TENSORS
 from lab.tables.registry import Builder, get, spectrum
 
-__all__ = ["ENOUGH_SEEDS", "Kind", "Method", "Training", "methods"]
+__all__ = ["ENOUGH_SEEDS", "Kind", "Method", "Training", "finished_runs", "methods"]
 
 Kind = Literal["classical", "supervised", "ppo", "learned"]
 BASELINE = "maglev"
@@ -129,7 +130,7 @@ def methods(names: Sequence[str], builders: Sequence[str] = ()) -> list[Method]:
             run, trial = _find(name, fixed)
             runs.setdefault((run.folder, trial), run)
     if not names:
-        runs = {(run.folder, None): run for run in _newest()}
+        runs = {(run.folder, None): run for run in finished_runs(TABLES)}
     if not chosen:
         chosen = {builder.name: _classical(builder) for builder in fixed.values()}
     if BASELINE not in chosen:
@@ -159,8 +160,9 @@ def _find(name: str, fixed: dict[str, Builder]) -> tuple[Run, int | None]:
     return Run(folder), trial
 
 
-def _newest() -> list[Run]:
-    """The newest finished run of each experiment that trains tables; runs that cannot be read are passed over."""
+def finished_runs(kind: str) -> list[Run]:
+    """The newest finished run of each experiment of a kind (`lab.compare.kinds`) that kept a network; runs that cannot
+    be read are passed over."""
     newest: dict[str, Run] = {}
     for folder in list_runs():
         try:
@@ -168,7 +170,7 @@ def _newest() -> list[Run]:
         except RequestError:
             continue
         best = run.manifest.best_trial
-        if run.manifest.status == "finished" and best is not None and _has_artefact(run, best):
+        if run.manifest.status == "finished" and best is not None and _has_artefact(run, best) and kind_of(run) == kind:
             newest[run.manifest.experiment] = run
     return list(newest.values())
 

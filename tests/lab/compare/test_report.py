@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 
 import pytest
 
@@ -11,29 +10,8 @@ from lab.compare import compare
 from lab.compare.report import FORMATS, lookup
 from lab.files import read_json
 
+from .chromium import SIZES, browser_test, contrast, launched, opened
 from .standin import make_run, register
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-CONTRAST = """() => {
-  const numbers = color => color.match(/[\\d.]+/g).map(Number);
-  const linear = v => v <= .03928 * 255 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4;
-  const light = color => { const [r, g, b] = numbers(color).map(linear); return .2126 * r + .7152 * g + .0722 * b };
-  const back = element => {
-    for (; element; element = element.parentElement) {
-      const color = getComputedStyle(element).backgroundColor;
-      if (numbers(color)[3] !== 0) return color;
-    }
-    return getComputedStyle(document.documentElement).colorScheme === 'dark' ? 'rgb(0,0,0)' : 'rgb(255,255,255)';
-  };
-  const texts = document.querySelectorAll('p, li, th, td, dd, dt, a, span, figcaption, summary, code, h1, h2, h3');
-  return Math.min(...[...texts].map(element => {
-    const [a, b] = [light(getComputedStyle(element).color), light(back(element))];
-    return (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
-  }));
-}"""
-
-browser_test = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
 
 
 @pytest.fixture(scope="module")
@@ -54,40 +32,15 @@ def report(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-            ],
-        )
+def browser():
+    with launched() as chromium:
         yield chromium
-        chromium.close()
 
 
-@pytest.fixture(params=[(1200, 900), (390, 844)], ids=["screen", "phone"])
+@pytest.fixture(params=SIZES.values(), ids=SIZES)
 def page(request, report, browser):
-    """The page, with everything it asked for and complained of."""
-    width, height = request.param
-    context = browser.new_context(viewport={"width": width, "height": height})
-    page = context.new_page()
-    page.complaints, page.requests = [], []
-    page.on("console", lambda message: page.complaints.append(message.text))
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.on("request", lambda asked: page.requests.append(asked.url))
-    page.goto((report / "report.html").as_uri())
-    page.wait_for_load_state("networkidle")
-    yield page
-    context.close()
+    with opened(browser, report / "report.html", request.param) as page:
+        yield page
 
 
 @browser_test
@@ -137,13 +90,8 @@ def test_every_number_and_sentence_is_that_of_the_json(page, report):
 @browser_test
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_from_its_background(report, browser, scheme):
-    context = browser.new_context(color_scheme=scheme)
-    page = context.new_page()
-    page.goto((report / "report.html").as_uri())
     # WCAG 2.2, 1.4.3: a contrast of 4.5 for running text.
-    worst = page.evaluate(CONTRAST)
-    context.close()
-    assert worst >= 4.5
+    assert contrast(browser, report / "report.html", scheme) >= 4.5
 
 
 def test_the_page_says_what_a_row_is(report):

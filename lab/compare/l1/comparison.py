@@ -1,0 +1,235 @@
+"""One comparison of networks for the L1 norm, from names of runs to a written report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lab.compare.kinds import kind_of
+from lab.compare.l1 import words
+from lab.compare.l1.analysis import Row
+from lab.compare.l1.document import document
+from lab.compare.l1.evaluate import SEQUENCES, Question
+from lab.compare.l1.figures import draw
+from lab.compare.l1.measured import Measured, measure
+from lab.compare.l1.report import render
+from lab.compare.l1.sign_figures import draw_signs
+from lab.compare.l1.success import DECIDES, SUCCESS
+from lab.compare.methods import finished_runs
+from lab.compare.output import refuse_report, write_report
+from lab.errors import RequestError
+from lab.paths import find_run
+from lab.runs import Reading, Run, git_commit, versions
+from lab.tables.learned import split_trial
+
+__all__ = ["KIND", "LENGTHS", "Comparison", "compare", "rows"]
+
+KIND = "l1_norm"
+"""`lab.experiment.Experiment.comparison` of what is compared here."""
+
+LENGTHS = (10, 100, 1000, 10_000, 100_000)
+
+_QUICK = Question((10, 1000, DECIDES), 32, ranges=False)
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found and wrote.
+
+    Attributes:
+        measured: rows of the methods, studies of initial signs.
+        content: what stands in `report.json`.
+        html, json: the report.
+        figures: the PNGs.
+    """
+
+    measured: Measured
+    content: dict[str, Any]
+    html: Path
+    json: Path
+    figures: list[Path]
+
+    def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
+        """Title, columns and rows of what is printed."""
+        found = []
+        if self.measured.rows:
+            title = f"L1 norm; success: a relative error of at most {words.error(SUCCESS)} at {DECIDES:,} numbers"
+            found.append((title, *_table(self.measured.rows)))
+        for study, outcomes in self.measured.studies:
+            columns = ["initial signs", "activation", "converged", "both exactly 1", "steps", "notebook", "finding"]
+            found.append(
+                (
+                    f"{study.label}: which initial signs converge",
+                    columns,
+                    [
+                        [
+                            words.pattern(o.pattern),
+                            words.activation(o.activation),
+                            f"{words.count(o.converged)}, {words.share(o.converged)}",
+                            words.count(o.exact),
+                            words.step(o.steps.value),
+                            words.NOTEBOOK[o.pattern.finding],
+                            words.FINDINGS[o.finding],
+                        ]
+                        for o in outcomes
+                    ],
+                )
+            )
+        return found
+
+
+def compare(
+    names: Sequence[str] = (),
+    out: Path = Path("report"),
+    *,
+    count: int | None = None,
+    force: bool = False,
+    progress: Progress = lambda done, total, what: None,
+) -> Comparison:
+    """Asks the networks of runs of `l1_norm` and `l1_signs` about held-out sequences, and writes `report.html`,
+    `report.json` and PNGs into the folder `out`.
+
+    Args:
+        names: runs; the newest finished one of each experiment if none.
+        out: folder of the report.
+        count: held-out sequences that each network reads; `SEQUENCES` unless said otherwise.
+        force: replace a report that is in `out` already.
+        progress: told how many entries were read, of how many, by which networks.
+
+    Raises:
+        RequestError: an unknown run, one of another kind, one trial of a run, a run without a trial that ended or with
+            a missing or damaged network, a run that is being worked on, a report that is there already, or a folder
+            that cannot be written. Nothing has been written then.
+        WorkError: the report or the runs' manifests cannot be written after all, as on a full disk.
+    """
+    out = Path(out)
+    refuse_report(out, force=force)
+    question = Question(LENGTHS, SEQUENCES if count is None else count)
+    with _claimed(_find(names)) as runs:
+        measured = measure(runs, question, progress)
+        read_before = {run.name: len({reading.when for reading in run.manifest.readings}) for run in runs}
+        _record(runs, measured)
+    figures = draw(measured.rows, measured.floor, measured.grids)
+    for number, (study, outcomes) in enumerate(measured.studies):
+        figures += draw_signs(study, outcomes, number)
+    provenance = {
+        "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "commit": git_commit(),
+        "versions": versions(),
+        "runs": [_origin(run, read_before[run.name]) for run in runs],
+    }
+    content = document(measured, question, figures, provenance)
+    written = write_report(out, render(content, figures), content, figures)
+    return Comparison(measured, content, written.html, written.json, written.figures)
+
+
+def rows(run: Run, progress: Progress = lambda done, total, what: None) -> tuple[list[str], list[list[str]]]:
+    """A table of one run for a quick look: few held-out sequences, no longer than success asks for.
+
+    Args:
+        run: of `l1_norm`; the reading is noted in it.
+        progress: as for `compare`.
+
+    Returns:
+        Columns, and a row for each method, the best first.
+
+    Raises:
+        RequestError: as `compare`.
+    """
+    with _claimed([run.folder]) as (claimed,):
+        measured = measure([claimed], _QUICK, progress)
+        _record([claimed], measured)
+    return _table(measured.rows)
+
+
+def _table(found: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    lengths = [length for length in (DECIDES, LENGTHS[-1]) if all(length in row.median for row in found)]
+    searched = any(row.of_cell is not None for row in found)
+    columns = [
+        "method",
+        "within the rule",
+        "success",
+        *(["all trials of the cell"] if searched else []),
+        *(f"median error at {length:,}" for length in lengths),
+        "steps to solve",
+        "seeds",
+    ]
+    return columns, [
+        [
+            row.method.label,
+            "yes" if row.rule else "no",
+            f"{words.count(row.success)}, {words.share(row.success)}",
+            *([f"{words.count(row.of_cell)}, {words.share(row.of_cell)}" if row.of_cell else ""] if searched else []),
+            *(words.error_interval(row.median[length]) for length in lengths),
+            words.solved(row),
+            row.method.seeds_note,
+        ]
+        for row in found
+    ]
+
+
+def _find(names: Sequence[str]) -> list[Path]:
+    """The folders of the runs that `names` stand for, each once."""
+    if not names:
+        folders = [run.folder for run in finished_runs(KIND)]
+        if not folders:
+            raise RequestError("expected a finished run of l1_norm or l1_signs, but there is none: lab train l1_norm")
+        return folders
+    folders = []
+    for name in names:
+        plain, trial = split_trial(name)
+        if trial is not None:
+            raise RequestError(f"expected a run, since one seed is not a result, but got trial {trial} of {plain!r}")
+        run = Run(find_run(plain))
+        if kind_of(run) != KIND:
+            raise RequestError(f"expected a run of l1_norm or l1_signs, but got {run.name}")
+        folders.append(run.folder)
+    return list(dict.fromkeys(folders))
+
+
+@contextmanager
+def _claimed(folders: Sequence[Path]) -> Iterator[list[Run]]:
+    """The runs, held for writing."""
+    with ExitStack() as stack:
+        runs = []
+        for folder in folders:
+            run = Run(folder)
+            run.claim()
+            stack.callback(run.release)
+            runs.append(run)
+        yield runs
+
+
+def _record(runs: Sequence[Run], measured: Measured) -> None:
+    """Notes in each run what was read of which trials: sequences read often are no longer held out."""
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    for run in runs:
+        found = [
+            Reading(suite=suite, trial=trial.index, when=when)
+            for trial in run.trials.values()
+            for suite in measured.read.get((run.name, trial.index), [])
+        ]
+        run.manifest.readings += [reading for reading in found if reading not in run.manifest.readings]
+        run.save_manifest()
+
+
+def _origin(run: Run, read_before: int) -> dict[str, Any]:
+    return {
+        "run": run.name,
+        "kind": run.manifest.kind,
+        "preset": run.manifest.preset,
+        "trials": len(run.trials),
+        "commit": run.manifest.commit,
+        "created": run.manifest.created,
+        "machine": run.manifest.machine,
+        "command": " ".join(run.manifest.command),
+        "read_before": read_before,
+    }

@@ -1,0 +1,172 @@
+"""Which trials are one method, what a sweep's best is, and what a report says of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.compare.l1 import words
+from lab.compare.l1.evaluate import Question
+from lab.compare.l1.grid import grid
+from lab.compare.l1.measured import measure
+from lab.compare.l1.methods import methods_of
+from lab.compare.l1.patterns import studies
+from lab.tasks.l1_norm.cells import CELLS
+from lab.tasks.l1_norm.data import RANGES
+from lab.tasks.l1_norm.signs import PATTERNS
+
+from .l1_standin import NORM, SIGNS, make_run, seeds
+
+ASKED = Question((10, 1000, 10_000), 20)
+SHORT = Question((10, 10_000), 20, ranges=False)
+
+
+def quiet(done: int, total: int, what: str) -> None: ...
+
+
+def test_a_training_over_seeds_is_one_method_and_a_failed_seed_is_no_success():
+    run = make_run(NORM, seeds(8, [1.0, 1.0, 1 - 1e-3, None], cell="relu"))
+    (row,) = measure([run], ASKED, quiet).rows
+    assert (row.method.label, row.rule, row.method.seeds) == ("relu", True, 8)
+    assert (row.success.count, row.success.of, row.failed) == (4, 8, 2)
+    assert row.median[10_000].high > 1e-2
+    # The journals of the exact ones come to the goal in the middle of 20 iterations of 50 steps, or a little before.
+    assert (row.solved.count, row.steps.value) == (4, 400)
+    assert row.shared
+    assert set(row.ranges) == set(RANGES)
+    assert row.ranges["zeros"].value == 0
+    assert row.function["gain"].value == 0
+    assert row.by_seed[10_000][3] == row.by_seed[10_000][7] == 1e30
+
+
+def test_the_exact_network_is_at_the_float32_floor_and_the_notebook_is_not_within_the_rule():
+    runs = [make_run(NORM, seeds(2, cell="relu")), make_run(NORM, seeds(2, cell="notebook"), preset="notebook")]
+    found = measure(runs, ASKED, quiet)
+    assert [(row.method.label, row.rule) for row in found.rows] == [("notebook (notebook)", False), ("relu", True)]
+    for row in found.rows:
+        assert row.median[10_000].value == pytest.approx(found.floor[10_000].value, rel=0.5)
+    assert 1e-7 < found.floor[10_000].value < 1e-5
+
+
+def test_asking_together_gives_what_asking_alone_gives():
+    together = measure([make_run(NORM, seeds(3, [1.0, 0.999, 1.001], cell="leaky"))], SHORT, quiet).rows[0]
+    for seed, gain in enumerate((1.0, 0.999, 1.001)):
+        alone = measure([make_run(NORM, [({"cell": "leaky", "seed": seed}, gain)])], SHORT, quiet).rows[0]
+        for length in SHORT.lengths:
+            assert alone.by_seed[length][0] == pytest.approx(together.by_seed[length][seed], rel=1e-3, abs=1e-7)
+
+
+def test_a_sweep_is_the_best_of_each_cell_with_all_its_trials_beside_it():
+    trials = [
+        ({"cell": "relu", "learning_rate": 0.1}, 0.99),
+        ({"cell": "relu", "learning_rate": 0.01}, 1.0),
+        ({"cell": "relu", "learning_rate": 0.001}, None),
+        ({"cell": "tanh", "learning_rate": 0.01}, 0.9),
+    ]
+    run = make_run(NORM, trials, kind="sweep", space=("cell", "learning_rate"))
+    found = measure([run], SHORT, quiet)
+    best = {row.method.cell: row for row in found.rows}
+    assert best["relu"].method.label == "relu, best of 3 trials"
+    assert best["relu"].method.trials == (1,)
+    assert (best["relu"].of_cell.count, best["relu"].of_cell.of) == (1, 3)
+    assert best["relu"].method.seeds_note == "one seed: not a result"
+    assert "not a result" in words.summary(found.rows, 10_000)[0][0]
+    assert words.lead(found.rows, found.floor, 10_000)[0].startswith("A first look")
+    (counts,) = found.grids
+    assert (counts.rows, counts.columns) == (["relu", "tanh"], ["0.001", "0.01", "0.1"])
+    assert [[(s.count, s.of) for s in line] for line in counts.shares] == [
+        [(0, 1), (1, 1), (0, 1)],
+        [(0, 0), (0, 1), (0, 0)],
+    ]
+    # Those that were not picked are asked about the length that decides alone; a failed one has nothing to ask.
+    assert {trial: len(labels) for (_, trial), labels in found.read.items()} == {0: 1, 1: 1, 3: 1}
+
+
+def test_seeds_within_a_sweep_are_one_method_and_their_median_picks():
+    trials = [({"cell": "relu", "seed": s, "learning_rate": 0.1}, g) for s, g in enumerate((1.0, 0.99, 0.99))]
+    trials += [({"cell": "relu", "seed": s, "learning_rate": 0.01}, 1 - 1e-5) for s in range(3)]
+    run = make_run(NORM, trials, kind="sweep", space=("learning_rate", "seed"))
+    (method,) = methods_of([run])
+    assert method.trials == (3, 4, 5)
+    assert method.seeds_note == "3 seeds: too few for a result"
+
+
+def test_many_values_of_a_number_are_put_into_bins_that_hold_them_all():
+    rates = [10 ** (-4 + k / 6) for k in range(19)]
+    trials = [({"cell": cell, "learning_rate": rate}, 1.0) for cell in ("relu", "tanh") for rate in rates]
+    run = make_run(NORM, trials, kind="sweep", space=("cell", "learning_rate"))
+    counts = grid(run, {trial: trial % 2 == 0 for trial in run.trials})
+    assert len(counts.columns) == 5
+    assert sum(share.of for line in counts.shares for share in line) == len(trials)
+    assert sum(share.count for line in counts.shares for share in line) == len(trials) / 2
+
+
+def test_labels_say_what_two_methods_differ_in():
+    runs = [make_run(NORM, seeds(2, cell="relu", width=w)) for w in (2, 4)]
+    assert [method.label for method in methods_of(runs)] == ["relu, width 2", "relu, width 4"]
+    twins = methods_of([make_run(NORM, seeds(2, cell="relu")) for _ in range(2)])
+    assert len({method.label for method in twins}) == 2
+
+
+def test_a_training_that_was_validated_at_another_length_is_not_said_to_have_solved_anything():
+    run = make_run(NORM, seeds(2, cell="relu", validation_length=1000))
+    (row,) = measure([run], SHORT, quiet).rows
+    assert row.solved.of == 0
+    assert words.solved(row) == "not validated at this length"
+
+
+def test_every_cell_has_words():
+    assert set(words.CELLS) == set(CELLS)
+
+
+# ---- initial signs
+
+
+def signs(pattern, gains, **fields):
+    return [({**given, "signs": pattern}, gain) for given, gain in seeds(len(gains), gains, cell="notebook", **fields)]
+
+
+def test_a_pattern_is_judged_by_its_seeds():
+    trials = signs("h+_i+", [1.0] * 8) + signs("h+_i-", [1.0] * 8) + signs("h-_i-", [1.0, 0.5, None, 1.0])
+    found = measure([make_run(SIGNS, trials)], ASKED, quiet)
+    assert found.rows == []
+    ((study, outcomes),) = found.studies
+    by_name = {outcome.pattern.name: outcome for outcome in outcomes}
+    assert list(by_name) == ["h+_i+", "h+_i-", "h-_i-"]
+    assert by_name["h+_i+"].finding == "holds"
+    assert by_name["h+_i-"].finding == "contradicted"
+    assert by_name["h-_i-"].finding == "undecided"
+    assert (by_name["h-_i-"].converged.count, by_name["h-_i-"].failed, by_name["h-_i-"].exact.count) == (2, 1, 2)
+    path = by_name["h+_i+"].paths[0]
+    assert (path.recurrent[0], path.input[0]) == pytest.approx((0.2, 0.4))
+    assert (path.recurrent[-1], path.input[-1], path.converged) == (1.0, 1.0, True)
+    assert "1 is contradicted (h+, i−)" in words.sign_lead(outcomes)[0]
+    assert study.steps == 20 * 50
+
+
+def test_the_same_training_in_two_runs_counts_once_and_another_preset_is_another_study():
+    runs = [make_run(SIGNS, signs("h+_i+", [1.0] * 3)), make_run(SIGNS, signs("h+_i+", [1.0] * 5))]
+    (study,) = studies(runs)
+    assert len(study.members) == 5
+    other = make_run(SIGNS, signs("h+_i+", [1.0], learning_rate=0.5), preset="quick")
+    assert len({study.label for study in studies([*runs, other])}) == 2
+
+
+def test_every_pattern_has_a_title_of_its_own():
+    assert len({words.pattern(pattern) for pattern in PATTERNS.values()}) == 17
+    assert words.pattern(PATTERNS["h-_i-small_bh+_bi-"]) == "h−, i small −, bh+, bi−"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (1e-4, "10⁻⁴"),
+        (3.14e-6, "3.1×10⁻⁶"),
+        (0.63, "0.63"),
+        (1e30, "over 10⁹"),
+        (None, "over 10⁹"),
+        (123.4, "123"),
+    ],
+)
+def test_errors_are_written_for_people(value, text):
+    assert words.error(value) == text
