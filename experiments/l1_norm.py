@@ -24,7 +24,7 @@ register(
         metric=TASK.objective,
         mode=TASK.mode,
         presets={
-            "quick": {"iterations": 6, "steps": 100, "hold": 0.7, "validation_sequences": 4, "checkpoint_every": 6},
+            "quick": {"iterations": 4, "steps": 150, "hold": 0.7, "validation_sequences": 4, "checkpoint_every": 4},
             "default": {},
             "full": {"iterations": 100, "steps": 100, "batch_size": 64, "validation_sequences": 32},
             # The notebook's cell, trained the notebook's way.

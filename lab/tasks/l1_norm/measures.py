@@ -13,9 +13,10 @@ from lab.population_task import Model
 
 __all__ = ["LARGEST", "errors", "exact_sums", "outputs_at", "probe", "responses", "sparsity_error", "summation_floor"]
 
-LARGEST = 1e30
-"""What stands for an error that is beyond float32: finite, so that a network that diverges still has a rank."""
+LARGEST = 1e6
+"""What stands for any error beyond it, infinite ones too: finite, so that a network that diverges still has a rank."""
 
+_BEYOND = 1e30
 _CHUNK = 100
 """Larger chunks of hundreds of members no longer fit into a cache."""
 
@@ -92,8 +93,8 @@ def responses(outputs: NDArray[np.floating]) -> Mapping[str, NDArray[np.float64]
         `gain`, the factor by which what is left of the impulse changes with each of 100 zeros, 1 in the exact function
         and 0 where nothing of it arrives (below 0.4 nothing does in float32). float64 (...), finite.
     """
-    # Beyond LARGEST all is equally wrong, and differences of what is clipped are finite.
-    values = np.clip(np.nan_to_num(outputs.astype(np.float64), nan=LARGEST), -LARGEST, LARGEST)
+    # Differences of what is clipped are finite.
+    values = np.clip(np.nan_to_num(outputs.astype(np.float64), nan=_BEYOND), -_BEYOND, _BEYOND)
     left = np.abs(values[..., 0, :] - values[..., 1, :])
     first, last = left[..., 0], left[..., -1]
     gain = np.where(first > 0, (last / np.where(first > 0, first, 1.0)) ** (1 / _SILENCE), 0.0)

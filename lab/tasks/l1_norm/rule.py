@@ -56,7 +56,11 @@ def _traced(
     read: Callable[[Mapping[str, Tensor], Tensor], Tensor], weights: Mapping[str, Tensor], x: Tensor, slope: float
 ) -> Iterator[str]:
     """The operations of the graph that torch executes, by `torch.fx`."""
-    graph = make_fx(read)(weights, x).graph
+    try:
+        graph = make_fx(read)(weights, x).graph
+    except RuntimeError as error:  # tracing refuses a number taken out of a tensor, as a comparison in Python does
+        yield f"what cannot be traced: {' '.join(str(error).split())[:120]}"
+        return
     for node in graph.nodes:
         if node.op == "get_attr":
             yield f"a tensor that is not learned: {node.target}"

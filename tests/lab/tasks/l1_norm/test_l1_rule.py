@@ -75,6 +75,10 @@ class Cheat(ReluCell):
         lambda x: x.mean(1, keepdim=True) + x,
         nn.functional.leaky_relu,
         lambda x: x.detach().abs() * 0 + x,
+        lambda x: -x if x.sum() < 0 else x,
+        lambda x: x * x.sum().item(),
+        lambda x: torch.from_numpy(x.detach().numpy()),
+        lambda x: x[:, x[0] > 0],
     ],
 )
 def test_what_is_not_in_the_rule_is_caught(cheat):
