@@ -1,6 +1,6 @@
 """Sweeps with Ray Tune that any kill leaves resumable."""
 
 from lab.sweep.driver import run_sweep, sweep
-from lab.sweep.plan import SCHEDULERS, SEARCHES, make_plan
+from lab.sweep.plan import FUSES, SCHEDULERS, SEARCHES, make_plan
 
-__all__ = ["SCHEDULERS", "SEARCHES", "make_plan", "run_sweep", "sweep"]
+__all__ = ["FUSES", "SCHEDULERS", "SEARCHES", "make_plan", "run_sweep", "sweep"]

@@ -43,6 +43,17 @@ def test_every_verb_has_help_with_an_example_and_speaks_json(verb, capsys):
     assert "--json" in text
 
 
+def test_a_wrong_way_to_fuse_is_answered_with_the_nearest(runs, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run_cli(cli, ["sweep", "table_supervised", "--fuse", "of"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "lab: unknown fuse 'of': expected one of auto, off. Did you mean 'off'?\n"
+    assert not runs.exists()
+    text = " ".join(run(capsys, "sweep", "--help").split())
+    assert "optuna and pbt train each alone" in text
+    assert "[default: auto]" in text
+
+
 def test_the_version_is_that_of_the_distribution(capsys):
     assert run(capsys, "--version").startswith("lab, version 0.")
 

@@ -21,12 +21,17 @@ from lab.experiment import get
 from lab.paths import list_runs
 from lab.runs import Run
 from lab.sweep import make_plan
-from lab.sweep.plan import planned_values
+from lab.sweep.plan import narrow, planned_values
+from lab.sweep.population import PopulationReport, train_population
 from lab.tracking import DATABASE
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 
-FIELDS = {"iterations": 8, "steps": 2, "batch_size": 4, "validation_scenarios": 16}
+FIELDS = {
+    **{"iterations": 8, "steps": 2, "batch_size": 4, "validation_scenarios": 16},
+    # Widths are drawn: those of one width train as one, and the others alone beside them.
+    **{"frequencies": 1, "strata": 1},
+}
 SAMPLES, SEED = 4, 3
 SWEEP = [
     *("sweep", "table_supervised", "--preset", "quick", *(f"{key}={value}" for key, value in FIELDS.items())),
@@ -98,7 +103,12 @@ def results() -> list[tuple[int, int]]:
     for folder in list_runs():
         if (folder / "journal.jsonl").exists():
             events = map(json.loads, (folder / "journal.jsonl").read_bytes().rpartition(b"\n")[0].splitlines())
-            return [(event["trial"], event["iteration"]) for event in events if event["event"] == "result"]
+            found = []
+            for event in events:
+                members = event.get("rows", []) if event["event"] == "results" else [event.get("trial")]
+                if event["event"] in ("result", "results"):
+                    found += [(int(index), event["iteration"]) for index in members]
+            return found
     return []
 
 
@@ -115,6 +125,22 @@ def undisturbed(config: Any) -> tuple[dict[int, dict[str, float]], bytes]:
 
     get("table_supervised").fit(config, report)
     return rows, network
+
+
+def undisturbed_shard(configs: dict[int, Any]) -> dict[int, tuple[dict[int, dict[str, float]], bytes]]:
+    """The same for each member of a shard."""
+    rows: dict[int, dict[int, dict[str, float]]] = {index: {} for index in configs}
+    networks: dict[int, bytes] = {}
+
+    def report(told: PopulationReport, checkpoint: Path | None) -> None:
+        assert checkpoint is not None
+        for index, row in told.rows.items():
+            rows[index][told.iteration] = row
+        for index in told.ends:
+            networks[index] = (checkpoint / "members" / str(index) / "model.safetensors").read_bytes()
+
+    train_population(get("table_supervised").population, configs, report)
+    return {index: (rows[index], networks[index]) for index in configs}
 
 
 def without_seconds(metrics: dict[str, float]) -> dict[str, float]:
@@ -160,16 +186,21 @@ def test_resume_finishes_exactly_the_planned_trials_whatever_is_killed(runs: Pat
     expected = [(trial, iteration) for trial in range(SAMPLES) for iteration in range(1, FIELDS["iterations"] + 1)]
     assert Counter(results()) == Counter(expected)
 
-    experiment = get("table_supervised")
+    experiment = narrow(get("table_supervised"), [key for key in get("table_supervised").space if key not in FIELDS])
     base = experiment.resolve("quick", FIELDS).model_dump(mode="json")
     values = planned_values(
         experiment, make_plan(experiment, samples=SAMPLES, seed=SEED, search="random", scheduler="none")
     )
+    configs = {index: parse(experiment.config, base | values(index)) for index in run.trials}
+    fused = {index for shard in run.shards for index in shard}
+    assert 2 <= len(fused) < SAMPLES
+    expectations = {index: undisturbed(configs[index]) for index in configs if index not in fused}
+    for shard in run.shards:
+        expectations |= undisturbed_shard({index: configs[index] for index in shard})
     for index, trial in run.trials.items():
-        config = parse(experiment.config, base | values(index))
-        assert trial.config == config.model_dump(mode="json")
+        assert trial.config == configs[index].model_dump(mode="json")
         assert trial.status == "finished"
-        rows, network = undisturbed(config)
+        rows, network = expectations[index]
         assert {i: without_seconds(row) for i, row in trial.results.items()} == {
             i: without_seconds(row) for i, row in rows.items()
         }

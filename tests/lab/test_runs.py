@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ray import tune
 
+from lab.batch_files import write_files
 from lab.config import Config
 from lab.errors import RequestError, WorkError
 from lab.experiment import Experiment, Result
@@ -230,3 +231,70 @@ def test_a_run_whose_process_was_killed_says_so(run: Run) -> None:
     run.finish("finished")
     run.release()
     assert Run(run.folder).status == "finished"
+
+
+def test_what_happens_to_many_trials_at_once_reads_back_as_it_was_written(run: Run, tmp_path: Path) -> None:
+    assert [trial.index for trial in run.add_trials({index: {"seed": index} for index in range(4)})] == [0, 1, 2, 3]
+    assert json.loads((run.trial_folder(3) / "config.json").read_text()) == {"seed": 3}
+    run.add_shards([[0, 2, 3]])
+    row = {"iteration": 1.0, "loss": 0.5}
+    assert run.add_results(1, {0: row, 2: row, 3: row}) == [0, 2, 3]
+    assert run.add_results(1, {0: {"iteration": 1.0, "loss": 9.0}}) == [], "the first record stays"
+    run.add_checkpoints(1, "there", [0, 2, 3], {})
+    assert run.trials[2].checkpoint == "there"
+    run.add_ends({3: ("failed", "why not")})
+    run.add_results(2, {0: row, 2: row, 3: row})
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    run.save_artefacts({2: tmp_path})
+    run.add_checkpoints(2, "later", [0], {2: ("finished", None)})
+    again = Run(run.folder)
+    assert (again.trials, again.history, again.shards) == (run.trials, run.history, [[0, 2, 3]])
+    assert [trial.status for trial in again.trials.values()] == ["running", "running", "finished", "failed"]
+    assert sorted(again.trials[3].results) == [1], "what comes after the end of a trial is none of its"
+    assert again.trials[3].reason == "why not"
+    assert [(t.checkpoint, t.checkpoint_iteration) for t in again.trials.values()] == [
+        ("later", 2),
+        (None, 0),
+        (None, 0),
+        (None, 0),
+    ]
+    assert (run.trial_folder(2) / "model.safetensors").read_bytes() == b"weights"
+    assert again.best_trial() == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event": "results", "iteration": 1, "time": 0, "rows": {"9": {}}}',
+        '{"event": "results", "iteration": 1, "time": 0, "rows": []}',
+        '{"event": "checkpoints", "iteration": 1, "path": "p", "trials": [9], "ends": {}}',
+        '{"event": "ends", "ends": {"0": "finished"}}',
+        '{"event": "shards", "shards": [[9]]}',
+        '{"event": "shards", "shards": 3}',
+    ],
+)
+def test_edited_events_of_many_trials_are_refused_in_one_line(run: Run, line: str) -> None:
+    run.add_trial(0, {"seed": 0})
+    with (run.folder / "journal.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(RequestError, match="line 2, but got"):
+        Run(run.folder)
+
+
+def test_many_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {tmp_path / str(i) / "file": bytes([i]) for i in range(40)}
+    write_files(files)
+    assert {path: path.read_bytes() for path in files} == files
+    write_bytes = Path.write_bytes
+
+    def full(self: Path, data: bytes) -> int:
+        if "39" in self.parts:
+            raise OSError(28, "No space left on device")
+        return write_bytes(self, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(WorkError, match=r"39/file: No space left on device"):
+            write_files(dict.fromkeys(files, b"new"))
+    assert {path: path.read_bytes() for path in files} == files, "none is replaced"
+    assert len(list(tmp_path.glob("*/*"))) + len(list(tmp_path.glob("*/.*"))) == 40, "no part is left"
