@@ -28,7 +28,7 @@ def test_every_preset_trains_and_reports_the_objective(experiment, preset):
 
 @pytest.mark.parametrize("seed", range(16))
 @pytest.mark.parametrize(
-    ("experiment", "preset"), [(NORM, "quick"), (NORM, "default"), (SIGNS, "quick"), (SIGNS, "default")]
+    ("experiment", "preset"), [(experiment, preset) for experiment in (NORM, SIGNS) for preset in experiment.presets]
 )
 def test_every_draw_of_the_search_space_is_a_configuration(experiment, preset, seed):
     rng = np.random.RandomState(seed)  # what Tune's domains draw from

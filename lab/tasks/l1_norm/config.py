@@ -75,8 +75,6 @@ class L1NormConfig(Config):
                 raise ValueError(f"a pattern of signs is for the cell notebook, but the cell is {self.cell}")
         if self.activation != "relu" and self.cell != "notebook":
             raise ValueError(f"activation is for the cell notebook, but the cell is {self.cell}")
-        if self.bias and self.cell not in _WITH_BIAS:
-            raise ValueError(f"bias is for the cells {', '.join(_WITH_BIAS)}, but the cell is {self.cell}")
         if self.bias and self.signs and not signs.get(self.signs).bias:
             raise ValueError(f"the pattern {self.signs} is one without biases, but bias is true")
         return self
@@ -87,7 +85,7 @@ class L1NormConfig(Config):
         return CellOptions(
             cell=self.cell,
             width=1 if self.cell in _NARROW else self.width,
-            bias=signs.get(self.signs).bias if self.signs else self.bias,
+            bias=signs.get(self.signs).bias if self.signs else self.bias and self.cell in _WITH_BIAS,
             activation=self.activation,
             slope=self.slope if leaky else 0.0,
         )

@@ -110,7 +110,6 @@ def test_an_unknown_range_is_refused_with_the_nearest():
         ({"cell": "notebook", "signs": "h+_i"}, "Did you mean 'h\\+_i"),
         ({"cell": "notebook", "signs": "h+_i+", "bias": True}, "without biases"),
         ({"cell": "gru", "activation": "leaky"}, "for the cell notebook"),
-        ({"cell": "gru", "bias": True}, "for the cells notebook, relu, leaky"),
         ({"cell": "grw"}, "cell"),
         ({"input_range": "zeros"}, "input_range"),
         ({"hold": 1.0}, "hold"),
