@@ -49,21 +49,25 @@ def check_database(path: Path) -> None:
     """
     if not path.exists():
         return
-    try:
-        # Read-only: a look must not make a journal file beside it.
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)
-        try:
-            answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        finally:
-            connection.close()
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            return
-        answer = str(error)
-    except sqlite3.DatabaseError as error:
-        answer = str(error)
+    # Read-only: a look must not make a journal file beside it.
+    answer = _quick_check(path, "ro")
+    if answer != "ok" and path.with_name(f"{path.name}-journal").exists():
+        # A writer was killed in the middle of a transaction: SQLite takes it back at the first look that may write.
+        answer = _quick_check(path, "rw")
     if answer != "ok":
         raise RequestError(f"expected an SQLite database at {path}, but: {answer} (move it away to start a new one)")
+
+
+def _quick_check(path: Path, mode: str) -> str:
+    """What SQLite finds in a database: `ok`, also where somebody else is writing, or what is wrong."""
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=30)
+        try:
+            return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        return "ok" if isinstance(error, sqlite3.OperationalError) and "locked" in str(error) else str(error)
 
 
 class MLflowTracker:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from lab.config import Config
 from lab.errors import RequestError
 from lab.experiment import Experiment, Result
 from lab.runs import Plan, Run
-from lab.tracking import BEHIND, DATABASE, MLflowTracker, Tracking
+from lab.tracking import BEHIND, DATABASE, MLflowTracker, Tracking, check_database
 from lab.tracking.mlflow_rows import RunRows
 from lab.tracking.pace import Pace
 
@@ -343,3 +346,26 @@ def test_rows_are_what_the_client_itself_would_have_written(run: Run, database: 
         return [info, entry, sorted(history, key=str), str(row).replace(run, "ID")]
 
     assert read(ours) == read(theirs)
+
+
+def test_a_transaction_that_a_kill_cut_short_is_taken_back(tmp_path: Path) -> None:
+    """A driver that dies while it writes must not leave a database that `lab resume` refuses."""
+    path = tmp_path / "torn.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table t(a)")
+        connection.executemany("insert into t values(?)", [(1,)] * 10_000)
+    connection.close()
+    # A cache of two pages makes SQLite write to the file before the transaction ends.
+    script = (
+        "import os, signal, sqlite3, sys\n"
+        "connection = sqlite3.connect(sys.argv[1])\n"
+        "connection.execute('pragma cache_size=2')\n"
+        "connection.execute('update t set a = a + 1')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(path)]).returncode == -signal.SIGKILL
+    assert path.with_name("torn.db-journal").stat().st_size > 0
+    check_database(path)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("select count(*), sum(a) from t").fetchone() == (10_000, 10_000)
+    connection.close()
