@@ -34,12 +34,14 @@ class Members(Protocol):
     configs: Sequence[Config]
     device: torch.device
 
-    def map(self, function: Callable[..., Any], *inputs: Any) -> Any:
-        """`function(model, *inputs)` for every member, without gradients.
+    def map(self, function: Callable[..., Any], *inputs: Any, carry: Any = None) -> Any:
+        """`function(model, *inputs)`, or `function(model, *inputs, carry)`, for every member, without gradients.
 
         Args:
-            function: returns a tensor, or a tuple or dict of tensors.
-            *inputs: the same for all members.
+            function: returns a tensor, or tuples and dicts of tensors. Where the task is `replayable` it is known again
+                by its identity: a function of a module, not one that is made anew for each call.
+            *inputs: tensors, or tuples and dicts of them, the same for all members.
+            carry: likewise, with the members as first axis: what another call returned.
 
         Returns:
             What the function returns, each tensor with the members as a new first axis, (M, ...).
@@ -61,11 +63,14 @@ class PopulationTask(Protocol):
         objective: key of the metric that is the objective, `validation/<name>`.
         mode: whether a good objective is small (`min`) or large (`max`).
         betas: of Adam.
+        replayable: whether `loss`, and each function that `evaluate` maps, do the same operations whatever the tensors
+            hold: they are then recorded once and done again from the record (`lab.sweep.replay`), many times faster.
     """
 
     objective: str
     mode: Literal["min", "max"]
     betas: tuple[float, float]
+    replayable: bool
 
     def key(self, config: Any) -> Hashable | None:
         """Equal for configurations whose weights and batches have the same shapes, and whose `loss` and `evaluate` make

@@ -19,10 +19,9 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lab.batch_files import write_files
 from lab.errors import RequestError, WorkError
 from lab.experiment import Experiment
-from lab.files import atomic_path, read_json, replace_directory, sha256, write_bytes, write_json
+from lab.files import atomic_path, read_json, replace_directory, sha256, write_bytes, write_files, write_json
 from lab.journal import End, Journal, Trial, TrialStatus
 from lab.paths import MANIFEST, find_run, list_runs, runs_root, trial_folder
 

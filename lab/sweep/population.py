@@ -32,6 +32,7 @@ from lab.experiment import Report, Result, require_device
 from lab.files import read_json, sha256, write_bytes, write_json
 from lab.population_task import PopulationTask
 from lab.reports import check_metrics
+from lab.sweep.replay import Replay
 from lab.sweep.stack import Mapped, Stack
 
 __all__ = ["Ended", "PopulationReport", "fit_one", "member_bytes", "train_population"]
@@ -196,6 +197,8 @@ class _Population:
         first = next(iter(configs.values()))
         require_device(first)
         self._task, self._fused = task, fused
+        self._mapped: dict[Callable[..., Any], Replay] | None = {} if task.replayable else None
+        self._steps_mapped: dict[int | None, Callable[..., Any]] = {}
         self._configs: list[Any] = list(configs.values())
         self.members, self.iteration, self.iterations = list(configs), 0, first.iterations
         self._name = task.objective.partition("/")[2]
@@ -317,19 +320,20 @@ class _Population:
         self, batch: Mapping[str, Tensor], dims: int | None, knobs: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """The gradients (M, P), losses (M,) and further scalars (M,) of one step."""
-        task, stack, config = self._task, self._stack, self._configs[0]
-
-        def one(row: Tensor, batch: Mapping[str, Tensor], knobs: Mapping[str, Tensor]) -> Any:
-            return task.loss(config, stack.model(row), batch, knobs)
-
+        stack = self._stack
         if self._fused:
-            mapped = vmap(grad_and_value(one, has_aux=True), in_dims=(0, dims, 0))
-            gradients, (loss, parts) = mapped(stack.weights, batch, knobs)
+            if dims not in self._steps_mapped:
+                mapped = vmap(grad_and_value(self._loss, has_aux=True), in_dims=(0, dims, 0))
+                self._steps_mapped[dims] = Replay(mapped) if self._task.replayable else mapped
+            gradients, (loss, parts) = self._steps_mapped[dims](stack.weights, batch, knobs)
             return gradients, loss, dict(parts)
         row = stack.weights[0].detach().requires_grad_()
-        loss, parts = one(row, batch, {name: value[0] for name, value in knobs.items()})
+        loss, parts = self._loss(row, batch, {name: value[0] for name, value in knobs.items()})
         (gradient,) = torch.autograd.grad(loss, row)
         return gradient[None], loss.detach()[None], {name: value.detach()[None] for name, value in parts.items()}
+
+    def _loss(self, row: Tensor, batch: Mapping[str, Tensor], knobs: Mapping[str, Tensor]) -> Any:
+        return self._task.loss(self._configs[0], self._stack.model(row), batch, knobs)
 
     def _evaluate(self, iteration: int, rows: Sequence[int] | None = None) -> list[dict[str, float]]:
         """The task's metrics of the members in these rows, of all if none are named."""
@@ -337,7 +341,8 @@ class _Population:
         if rows is not None and len(rows) < len(self):
             stack, configs = copy.copy(stack), [configs[row] for row in rows]
             stack.keep(rows)
-        return self._task.evaluate(Mapped(stack, configs, fused=self._fused), iteration) if configs else []
+        members = Mapped(stack, configs, fused=self._fused, replays=self._mapped)
+        return self._task.evaluate(members, iteration) if configs else []
 
     def _remember(self, rows: Sequence[int], objectives: Sequence[float]) -> None:
         """Keeps the weights of the members that are better than they ever were."""

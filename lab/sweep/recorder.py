@@ -9,9 +9,8 @@ from typing import Any
 
 from ray import tune
 
-from lab.batch_files import write_files
 from lab.errors import RequestError, WorkError
-from lab.files import write_text
+from lab.files import write_files, write_text
 from lab.runs import End, Run, Trial, TrialStatus
 from lab.sweep.halt import DriverOnly, Halt
 from lab.sweep.progress import Progress, decode_progress

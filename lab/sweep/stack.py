@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from lab.config import Config
 from lab.errors import RequestError
 from lab.population_task import Model
+from lab.sweep.replay import Replay
 
 __all__ = ["Layout", "Mapped", "Stack"]
 
@@ -159,19 +160,44 @@ class Mapped:
         stack: the members.
         configs: their configurations.
         fused: whether functions are mapped over all members at once, or called for each.
+        replays: of the functions that were mapped before; None where a function may depend on values.
     """
 
-    def __init__(self, stack: Stack, configs: Sequence[Config], *, fused: bool) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        configs: Sequence[Config],
+        *,
+        fused: bool,
+        replays: dict[Callable[..., Any], Replay] | None = None,
+    ) -> None:
         self.configs, self.device = configs, stack.device
-        self._stack, self._fused = stack, fused
+        self._stack, self._fused, self._replays = stack, fused, replays
 
-    def map(self, function: Callable[..., Any], *inputs: Any) -> Any:
+    def map(self, function: Callable[..., Any], *inputs: Any, carry: Any = None) -> Any:
         stack = self._stack
-        with torch.no_grad():
-            if self._fused:
-                return vmap(lambda row: function(stack.model(row), *inputs))(stack.weights)
-            each = [function(stack.model(row), *inputs) for row in stack.weights]
-            return pytree.tree_map(lambda *values: torch.stack(values), *each)
+        carried = () if carry is None else (carry,)
+        if not self._fused:
+            with torch.no_grad():
+                own = [pytree.tree_map(lambda value, row=row: value[row], carried) for row in range(len(stack))]
+                each = [
+                    function(stack.model(weights), *inputs, *mine)
+                    for weights, mine in zip(stack.weights, own, strict=True)
+                ]
+                return pytree.tree_map(lambda *values: torch.stack(values), *each)
+
+        def mapped(weights: Tensor, inputs: tuple[Any, ...], carried: tuple[Any, ...]) -> Any:
+            def one(row: Tensor, mine: tuple[Any, ...]) -> Any:
+                return function(stack.model(row), *inputs, *mine)
+
+            return vmap(one, in_dims=(0, 0 if carried else None))(weights, carried)
+
+        if self._replays is None:
+            with torch.no_grad():
+                return mapped(stack.weights, inputs, carried)
+        if function not in self._replays:
+            self._replays[function] = Replay(mapped)
+        return self._replays[function](stack.weights, inputs, carried)
 
     def modules(self) -> Iterator[nn.Module]:
         return self._stack.modules()

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from ray import tune
 
-from lab.batch_files import write_files
 from lab.config import Config
 from lab.errors import RequestError, WorkError
 from lab.experiment import Experiment, Result
-from lab.files import sha256
+from lab.files import sha256, write_files
 from lab.paths import find_run
 from lab.runs import Plan, Run, command_line, describe_domain
 

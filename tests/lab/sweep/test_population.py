@@ -42,6 +42,9 @@ class LineTask:
 
     objective, mode, betas = "validation/error", "min", (0.9, 0.99)
 
+    def __init__(self, replayable: bool = True) -> None:
+        self.replayable = replayable
+
     def key(self, config: Line) -> int:
         return config.width
 
@@ -75,7 +78,7 @@ class LineTask:
 
     def evaluate(self, members: Members, iteration: int) -> list[dict[str, float]]:
         x = torch.linspace(-2, 2, 21, dtype=torch.float64)[:, None]
-        mapped = members.map(lambda model, x: (model(x) - 3 * x.abs() - 1).abs().mean(), x)
+        mapped = members.map(distance, x)
         plain = [float((module(x) - 3 * x.abs() - 1).abs().mean()) for module in members.modules()]
         assert mapped.tolist() == pytest.approx(plain)
         return [{"validation/error": value} for value in mapped.tolist()]
@@ -83,6 +86,10 @@ class LineTask:
     def save(self, config: Line, directory: Path, *, best: Any, untrained: Any, **objectives: float) -> None:
         save_file(best, directory / "model.safetensors")
         save_file(untrained, directory / "untrained.safetensors")
+
+
+def distance(model: Model, x: Tensor) -> Tensor:
+    return (model(x) - 3 * x.abs() - 1).abs().mean()
 
 
 TASK = LineTask()
