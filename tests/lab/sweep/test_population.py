@@ -132,9 +132,10 @@ def strip(row: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in row.items() if name not in ("seconds", "members")}
 
 
-def test_each_member_is_what_it_would_have_been_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("replayable", [True, False])
+def test_each_member_is_what_it_would_have_been_alone(tmp_path: Path, replayable: bool) -> None:
     log = Log(tmp_path)
-    train_population(TASK, FOUR, log)
+    train_population(LineTask(replayable), FOUR, log)
     for member, config in FOUR.items():
         lone = alone(config)
         assert len(lone) == 4
