@@ -111,9 +111,9 @@ def by_how_much(difference: Difference) -> str:
     return f"{text} [{abs(low):.{digits}f}, {abs(high):.{digits}f}]"
 
 
-def names(items: list[str]) -> str:
+def names(items: list[str], last: str = "and") -> str:
     """`a, b and c`."""
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+    return f" {last} ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def evenness(row: Row) -> str:

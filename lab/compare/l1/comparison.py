@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.compare.kinds import kind_of
-from lab.compare.l1 import words
+from lab.compare.l1 import sign_words, words
 from lab.compare.l1.analysis import Row
 from lab.compare.l1.document import document
 from lab.compare.l1.evaluate import SEQUENCES, Question
@@ -70,13 +70,13 @@ class Comparison:
                     columns,
                     [
                         [
-                            words.pattern(o.pattern),
+                            sign_words.pattern(o.pattern),
                             words.activation(o.activation),
                             f"{words.count(o.converged)}, {words.share(o.converged)}",
                             words.count(o.exact),
                             words.step(o.steps.value),
-                            words.NOTEBOOK[o.pattern.finding],
-                            words.FINDINGS[o.finding],
+                            sign_words.NOTEBOOK[o.pattern.finding],
+                            sign_words.FINDINGS[o.finding],
                         ]
                         for o in outcomes
                     ],

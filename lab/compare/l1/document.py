@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from lab.compare.drawing import Figure
-from lab.compare.l1 import words
+from lab.compare.l1 import sentences, sign_words, words
 from lab.compare.l1.analysis import FUNCTION, Row
 from lab.compare.l1.evaluate import RANGE_LENGTH, SEQUENCES, Question
 from lab.compare.l1.grid import Grid
@@ -37,9 +37,9 @@ def document(
         provenance: when, by which command, at which commit, from which runs.
     """
     rows, studied = measured.rows, measured.studies
-    lead = words.lead(rows, measured.floor, DECIDES) if rows else []
+    lead = sentences.lead(rows, measured.floor) if rows else []
     for _, outcomes in studied:
-        lead += words.sign_lead(outcomes)
+        lead += sign_words.sign_lead(outcomes)
     return {
         "format": 1,
         "lead": lead,
@@ -53,7 +53,7 @@ def document(
         "convergence": {"error": CONVERGED, "length": CONVERGED_AT},
         "range_length": RANGE_LENGTH,
         "unended": measured.unended,
-        "summary": [{"heading": heading, "sentences": texts} for heading, texts in words.summary(rows, DECIDES)],
+        "summary": [{"heading": heading, "sentences": texts} for heading, texts in sentences.summary(rows)],
         "floor": {str(length): asdict(interval) for length, interval in measured.floor.items()},
         "function": dict(FUNCTION),
         "ranges": {name: each.words for name, each in RANGES.items()},
@@ -110,15 +110,15 @@ def _study(study: Study, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {
         "label": study.label,
         "steps": study.steps,
-        "lead": words.sign_lead(outcomes),
+        "lead": sign_words.sign_lead(outcomes),
         "activations": study.activations,
         "patterns": [
             {
                 "pattern": name,
-                "title": words.pattern(found[0].pattern),
+                "title": sign_words.pattern(found[0].pattern),
                 "bias": found[0].pattern.bias,
                 "notebook": found[0].pattern.words,
-                "notebook_says": words.notebook_says(found[0].pattern),
+                "notebook_says": sign_words.notebook_says(found[0].pattern),
                 "outcomes": [_outcome(outcome) for outcome in found],
             }
             for name, found in by_pattern.items()
@@ -135,7 +135,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "failed": outcome.failed,
         "steps_to_convergence": asdict(outcome.steps),
         "finding": outcome.finding,
-        "sentence": words.of_pattern(outcome),
+        "sentence": sign_words.of_pattern(outcome),
         "paths": [
             {"recurrent": path.recurrent.tolist(), "input": path.input.tolist(), "converged": path.converged}
             for path in outcome.paths

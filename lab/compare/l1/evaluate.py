@@ -19,6 +19,7 @@ from lab.tasks.l1_norm.artefact import MODEL, load_model
 from lab.tasks.l1_norm.cell import Cell
 from lab.tasks.l1_norm.data import RANGES, sequences
 from lab.tasks.l1_norm.measures import (
+    LARGEST,
     errors,
     exact_sums,
     outputs_at,
@@ -155,7 +156,9 @@ def _score(
         by_range = dict(zip(RANGES, np.split(flat, len(drawn), axis=1), strict=True))
     responded = responses(members.map(lambda model, x: model(x)[0], probe()).numpy())
     for place, cell in enumerate(cells):
-        function = {name.replace("/", ""): abs(float(values[place]) - 1) for name, values in responded.items()}
+        function = {
+            name.replace("/", ""): min(abs(float(values[place]) - 1), LARGEST) for name, values in responded.items()
+        }
         with torch.no_grad():
             function["sparsity"] = sparsity_error(cell.matrices())
         yield Scores(

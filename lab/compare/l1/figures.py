@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from lab.compare.drawing import GREY, INK, LINES, Figure, Format, make
-from lab.compare.l1 import words
+from lab.compare.l1 import sentences, words
 from lab.compare.l1.analysis import Row
 from lab.compare.l1.grid import Grid
 from lab.compare.l1.success import DECIDES, SUCCESS, Proportion
@@ -48,7 +48,7 @@ def _by_length(rows: Sequence[Row], floor: dict[int, Interval]) -> Figure:
     caption = (
         "Relative error of the sum of absolute values against the length of the sequence, both axes logarithmic; down "
         "is better. A line is the median over seeds and held-out sequences, its band the 95 % bootstrap interval over "
-        "seeds; one seed has no band and is not a result. Thin lines are the medians of single seeds. The dashed grey "
+        "seeds; one seed has no band and is not a result. Thin lines are the medians of single seeds. The thin dashed "
         "line is what summing exactly the right numbers in float32 costs: no network that adds in float32 can be "
         "expected below it. What lies above 100 is drawn there. The dotted lines mark success: at most "
         f"{words.error(SUCCESS)} at {DECIDES:,} numbers."
@@ -60,7 +60,7 @@ def _by_length(rows: Sequence[Row], floor: dict[int, Interval]) -> Figure:
     )
     return make(
         "error-by-length",
-        words.length_title(rows),
+        sentences.length_title(rows),
         caption,
         f"Median relative error by length of the sequence: {ends}; float32 summation itself "
         + ", ".join(f"{words.error(interval.value)} at {length:,}" for length, interval in floor.items()),
@@ -99,9 +99,10 @@ def _paint_by_length(axes: Axes, rows: Sequence[Row], floor: dict[int, Interval]
     axes.plot(
         list(floor),
         [_shown(i.value) for i in floor.values()],
-        "--",
-        color=GREY,
-        lw=1.4,
+        ls=(0, (4, 3)),
+        color=INK,
+        lw=1.1,
+        zorder=5,
         label="float32 summation itself",
     )
     axes.set_xscale("log")
@@ -159,9 +160,10 @@ def _success(rows: Sequence[Row]) -> Figure:
         )
     return make(
         "success-by-method",
-        words.success_title(rows),
+        sentences.success_title(rows),
         caption,
-        "Success over seeds: " + "; ".join(f"{row.method.label} {words.count(words.shown_share(row))}" for row in rows),
+        "Success over seeds: "
+        + "; ".join(f"{words.shown_label(row)} {words.count(words.shown_share(row))}" for row in rows),
         lambda axes, form: _paint_success(axes, rows, form),
         heights=(1.5 + 0.42 * len(rows), 1.6 + 0.5 * len(rows)),
     )
@@ -183,7 +185,7 @@ def _paint_success(axes: Axes, rows: Sequence[Row], form: Format) -> None:
             ha="left",
             annotation_clip=False,
         )
-    labels = [f"{row.method.cell}, all trials" if words.one_of_many(row) else row.method.label for row in rows]
+    labels = [words.shown_label(row) for row in rows]
     _names_left(axes, labels, form, right=0.92 if not form.narrow else 0.87)
     axes.set_xlim(-2, 102)
     axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -241,7 +243,7 @@ def _grid(grid: Grid, index: int) -> Figure:
     )
     return make(
         "success-by-search" + (f"-{index + 1}" if index else ""),
-        words.grid_title(grid),
+        sentences.grid_title(grid),
         caption,
         f"Successes by {row_field} (rows) and {column_field} (columns): {flat}",
         lambda axes, form: _paint_grid(axes, grid, form),

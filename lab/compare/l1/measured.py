@@ -12,6 +12,7 @@ from lab.compare.l1.methods import Method, methods_of
 from lab.compare.l1.patterns import CONVERGED_AT, Outcome, Study, outcomes, studies
 from lab.compare.l1.quantiles import Floats, seed_quantiles
 from lab.compare.l1.success import DECIDES
+from lab.compare.l1.words import shown_share
 from lab.compare.methods import ENOUGH_SEEDS
 from lab.compare.statistics import Interval, generator
 from lab.errors import RequestError
@@ -132,7 +133,7 @@ def _within_rule(cell: str) -> bool:
 def _rank(row: Row) -> tuple[bool, float, float, str]:
     """Those with seeds enough for a result first; then more success, then the smaller error."""
     few = row.method.seeds < ENOUGH_SEEDS
-    return few, -(row.success.value or 0.0), row.median[DECIDES].value or 0.0, row.method.label
+    return few, -(shown_share(row).value or 0.0), row.median[DECIDES].value or 0.0, row.method.label
 
 
 def _floor(length: int, values: Floats) -> Interval:

@@ -47,7 +47,7 @@ class Study:
     @property
     def activations(self) -> list[str]:
         found = {activation for _, activation in self.trials}
-        return sorted(found, key=lambda name: (name != "relu", name))
+        return sorted(found, key=_relu_first)
 
     @property
     def members(self) -> list[tuple[Run, Trial]]:
@@ -119,11 +119,15 @@ def studies(runs: Sequence[Run]) -> list[Study]:
         trials = {
             (name, activation): [by_seed[seed] for seed in sorted(by_seed)]
             for name in PATTERNS
-            for (pattern, activation), by_seed in by_place.items()
+            for (pattern, activation), by_seed in sorted(by_place.items(), key=lambda item: _relu_first(item[0][1]))
             if pattern == name
         }
         found.append(Study(label, steps, trials))
     return found
+
+
+def _relu_first(activation: str) -> tuple[bool, str]:
+    return activation != "relu", activation
 
 
 def outcomes(

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
 from lab.compare.drawing import GREY, INK, Figure, Format, make, make_panels
-from lab.compare.l1 import words
+from lab.compare.l1 import sign_words, words
 from lab.compare.l1.figures import heat_cell
 from lab.compare.l1.patterns import CONVERGED, CONVERGED_AT, Outcome, Path, Study
 
@@ -44,14 +44,14 @@ def _heat(study: Study, outcomes: Sequence[Outcome], suffix: str) -> Figure:
         "the biases."
     )
     flat = "; ".join(
-        f"{words.pattern(o.pattern)}, {words.activation(o.activation)}: {words.count(o.converged)}, the finding "
-        f"{words.FINDINGS[o.finding]}"
+        f"{sign_words.pattern(o.pattern)}, {words.activation(o.activation)}: {words.count(o.converged)}, the finding "
+        f"{sign_words.FINDINGS[o.finding]}"
         for o in outcomes
     )
     rows = len(names) + 1
     return make(
         "success-by-pattern" + suffix,
-        words.heat_title(outcomes),
+        sign_words.heat_title(outcomes),
         caption,
         f"Converged seeds by pattern of initial signs. {flat}",
         lambda axes, form: _paint_heat(axes, names, study.activations, outcomes, form),
@@ -69,7 +69,7 @@ def _paint_heat(
     patterns = {o.pattern.name: o.pattern for o in outcomes}
     size = form.text - (0.4 if form.narrow else 0)
     for y, name in enumerate(names):
-        axes.text(0, y, words.NOTEBOOK[patterns[name].finding], ha="center", va="center", fontsize=size)
+        axes.text(0, y, sign_words.NOTEBOOK[patterns[name].finding], ha="center", va="center", fontsize=size)
         for x, activation in enumerate(activations, start=1):
             outcome = by_place.get((name, activation))
             if outcome is None:
@@ -90,7 +90,7 @@ def _paint_heat(
     bare = sum(not patterns[name].bias for name in names)
     if 0 < bare < len(names):
         axes.axhline(bare - 0.5, color=GREY, lw=1.2)
-    labels = [words.pattern(patterns[name]) for name in names]
+    labels = [sign_words.pattern(patterns[name]) for name in names]
     longest = max(map(len, labels))
     canvas = axes.get_figure(root=True)
     assert canvas is not None
@@ -115,18 +115,18 @@ def _paths(outcomes: Sequence[Outcome], activation: str, bias: bool, suffix: str
     what = "with biases" if bias else "without biases"
     caption = (
         "The recurrent weight h against the input weight i through training, one line a seed: blue where it converged, "
-        "orange where it did not. A ring is the first point, a dot the last, the cross the solution (1, 1). Shown is "
-        f"the plane from −{_LIMIT:g} to {_LIMIT:g}; what lies outside is drawn at the edge."
+        "orange where it did not. A ring is the first point, a dot the last (a dot alone never moved), the cross the "
+        f"solution (1, 1). Shown is the plane from −{_LIMIT:g} to {_LIMIT:g}; what lies outside is drawn at the edge."
         + (" With biases the plane is a shadow of a space of four dimensions." if bias else "")
     )
     columns, narrow_columns = 4 if len(outcomes) > 6 else 3, 2
     rows, narrow_rows = -(-len(outcomes) // columns), -(-len(outcomes) // narrow_columns)
     return make_panels(
         f"paths-{activation}-{'bias' if bias else 'no-bias'}{suffix}",
-        words.paths_title(outcomes, activation, bias),
+        sign_words.paths_title(outcomes, activation, bias),
         caption,
         f"Paths of the two weights, {words.activation(activation)}, {what}: "
-        + "; ".join(f"{words.pattern(o.pattern)}: {words.count(o.converged)} converge" for o in outcomes),
+        + "; ".join(f"{sign_words.pattern(o.pattern)}: {words.count(o.converged)} converge" for o in outcomes),
         lambda canvas, form: _paint_paths(canvas, outcomes, narrow_columns if form.narrow else columns, form),
         heights=(1.1 + 2.25 * rows, 1.2 + 1.95 * narrow_rows),
     )
@@ -157,7 +157,7 @@ def _paint_paths(canvas: Canvas, outcomes: Sequence[Outcome], columns: int, form
             _paint_ways(axes, [path for path in outcome.paths if path.converged == converged], color)
         axes.plot(1, 1, "+", color=INK, ms=9, mew=1.6, zorder=6)
         axes.set_title(
-            f"{words.pattern(outcome.pattern)}\n{words.count(outcome.converged)} converge",
+            f"{sign_words.pattern(outcome.pattern)}\n{words.count(outcome.converged)} converge",
             fontsize=form.text - 0.6,
             pad=3,
         )

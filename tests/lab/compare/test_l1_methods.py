@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.compare.l1 import words
+from lab.compare.l1 import sentences, sign_words, words
 from lab.compare.l1.evaluate import Question
 from lab.compare.l1.grid import grid
 from lab.compare.l1.measured import measure
@@ -12,6 +12,7 @@ from lab.compare.l1.methods import methods_of
 from lab.compare.l1.patterns import studies
 from lab.tasks.l1_norm.cells import CELLS
 from lab.tasks.l1_norm.data import RANGES
+from lab.tasks.l1_norm.measures import LARGEST
 from lab.tasks.l1_norm.signs import PATTERNS
 
 from .l1_standin import NORM, SIGNS, make_run, seeds
@@ -35,7 +36,7 @@ def test_a_training_over_seeds_is_one_method_and_a_failed_seed_is_no_success():
     assert set(row.ranges) == set(RANGES)
     assert row.ranges["zeros"].value == 0
     assert row.function["gain"].value == 0
-    assert row.by_seed[10_000][3] == row.by_seed[10_000][7] == 1e30
+    assert row.by_seed[10_000][3] == row.by_seed[10_000][7] == LARGEST
 
 
 def test_the_exact_network_is_at_the_float32_floor_and_the_notebook_is_not_within_the_rule():
@@ -69,8 +70,8 @@ def test_a_sweep_is_the_best_of_each_cell_with_all_its_trials_beside_it():
     assert best["relu"].method.trials == (1,)
     assert (best["relu"].of_cell.count, best["relu"].of_cell.of) == (1, 3)
     assert best["relu"].method.seeds_note == "one seed: not a result"
-    assert "not a result" in words.summary(found.rows, 10_000)[0][0]
-    assert words.lead(found.rows, found.floor, 10_000)[0].startswith("A first look")
+    assert "not a result" in sentences.summary(found.rows)[0][0]
+    assert sentences.lead(found.rows, found.floor)[0].startswith("A first look")
     (counts,) = found.grids
     assert (counts.rows, counts.columns) == (["relu", "tanh"], ["0.001", "0.01", "0.1"])
     assert [[(s.count, s.of) for s in line] for line in counts.shares] == [
@@ -139,7 +140,7 @@ def test_a_pattern_is_judged_by_its_seeds():
     path = by_name["h+_i+"].paths[0]
     assert (path.recurrent[0], path.input[0]) == pytest.approx((0.2, 0.4))
     assert (path.recurrent[-1], path.input[-1], path.converged) == (1.0, 1.0, True)
-    assert "1 is contradicted (h+, i−)" in words.sign_lead(outcomes)[0]
+    assert "1 is contradicted (h+, i−)" in sign_words.sign_lead(outcomes)[0]
     assert study.steps == 20 * 50
 
 
@@ -152,8 +153,8 @@ def test_the_same_training_in_two_runs_counts_once_and_another_preset_is_another
 
 
 def test_every_pattern_has_a_title_of_its_own():
-    assert len({words.pattern(pattern) for pattern in PATTERNS.values()}) == 17
-    assert words.pattern(PATTERNS["h-_i-small_bh+_bi-"]) == "h−, i small −, bh+, bi−"
+    assert len({sign_words.pattern(pattern) for pattern in PATTERNS.values()}) == 17
+    assert sign_words.pattern(PATTERNS["h-_i-small_bh+_bi-"]) == "h−, i small −, bh+, bi−"
 
 
 @pytest.mark.parametrize(
@@ -163,8 +164,7 @@ def test_every_pattern_has_a_title_of_its_own():
         (1e-4, "10⁻⁴"),
         (3.14e-6, "3.1×10⁻⁶"),
         (0.63, "0.63"),
-        (1e30, "over 10⁹"),
-        (None, "over 10⁹"),
+        (LARGEST, words.error(None)),
         (123.4, "123"),
     ],
 )
