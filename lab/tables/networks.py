@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from lab.config import Config
 from lab.errors import RequestError
 from lab.tables.hashing import stratified_scores
+from lab.tables.layers import linear, score, silu
 
 __all__ = ["Decoder", "EquivariantOptions", "EquivariantScorer", "NotebookNetwork", "NotebookOptions", "Scorer"]
 
@@ -213,15 +214,18 @@ class EquivariantScorer(Scorer):
         """float (B, size, S), as `Scorer.forward`."""
         share = present.to(features.dtype)
         share = share / share.sum(dim=-1, keepdim=True).clamp(min=1.0)
-        hidden = self.embed(features)
+        hidden = linear(self.embed, features)
         for k, pairs in enumerate(self.pairs):
-            active = nn.functional.silu(hidden)
-            step = pairs(active)
+            active = silu(hidden)
+            step = linear(pairs, active)
             if self.options.sees_set:
-                step = step + self.over_backends[k](torch.einsum("...esw,...s->...ew", active, share))[..., None, :]
-                step = step + self.over_entries[k](active.mean(dim=-3))[..., None, :, :]
+                step = (
+                    step
+                    + linear(self.over_backends[k], torch.einsum("...esw,...s->...ew", active, share))[..., None, :]
+                )
+                step = step + linear(self.over_entries[k], active.mean(dim=-3))[..., None, :, :]
             hidden = hidden + step
-        return self.head(nn.functional.silu(hidden))[..., 0]
+        return score(self.head, silu(hidden))
 
     def check(self, size: int, n_backends: int) -> None:
         """Raises RequestError for a table too large to be scored, and for `argmax` with more backends than slots."""

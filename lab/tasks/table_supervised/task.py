@@ -49,6 +49,8 @@ class SupervisedTables:
     objective = f"validation/{OBJECTIVE}"
     mode: Literal["min", "max"] = "min"
     betas = (0.9, 0.98)
+    # Plans are scaled until they no longer change.
+    replayable = False
 
     def key(self, config: TableSupervisedConfig) -> Hashable:
         """The shape of the network, the rule and number of scenarios, and the most scalings of a plan."""

@@ -67,3 +67,47 @@ def test_gradients_are_finite_where_plans_are_sharp_in_float32():
     plan = sinkhorn(sharp, present, lower.float(), upper.float(), 20)
     plan.square().sum().backward()
     assert torch.isfinite(sharp.grad).all()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)], ids=str)
+@pytest.mark.parametrize("temperature", [1.0, 0.1, 0.02])
+def test_a_table_has_the_same_plan_whichever_others_stand_in_the_batch(dtype, tolerance, temperature):
+    scores, _, _, _ = random_problem(11, 13, 13, 13, tables=6)
+    present = torch.arange(13) < torch.tensor([1, 3, 7, 9, 12, 13])[:, None]
+    problem = ((scores / temperature).to(dtype), present, *even_limits(present, 13, dtype))
+    together = sinkhorn(*problem, 300)
+    for row in range(6):
+        alone = sinkhorn(*(value[row : row + 1] for value in problem), 300)
+        torch.testing.assert_close(together[row], alone[0], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")], ids=str)
+def test_a_member_that_is_not_finite_leaves_the_others_alone(dtype, broken):
+    scores, present, lower, upper = random_problem(13, 9, 6, 7, tables=2)
+    lower, upper = lower.to(dtype), upper.to(dtype)
+    members = torch.stack([scores, scores * 3, scores * 5]).to(dtype)
+    members[1, 0, 2, 3] = broken
+
+    def loss(one):
+        return sinkhorn(one, present, lower, upper, 200).square().sum()
+
+    gradients, values = torch.func.vmap(torch.func.grad_and_value(loss))(members)
+    assert not torch.isfinite(values[1])
+    for row in (0, 2):
+        gradient, value = torch.func.grad_and_value(loss)(members[row])
+        torch.testing.assert_close(values[row], value)
+        torch.testing.assert_close(gradients[row], gradient)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 1000), st.integers(2, 13), st.integers(1, 16), st.sampled_from([0.3, 0.05, 0.01, 0.002]))
+def test_sharp_scores_neither_overflow_nor_underflow_in_float32(seed, size, n, temperature):
+    scores, present, lower, upper = random_problem(seed, size, n, n + 1)
+    # One backend that every entry prefers by far, and one that none wants.
+    scores[..., 0] += 3.0
+    scores[..., n - 1] -= 3.0
+    exact = sinkhorn(scores / temperature, present, lower, upper, 64)
+    plan = sinkhorn((scores / temperature).float(), present, lower.float(), upper.float(), 64)
+    assert torch.isfinite(plan).all()
+    torch.testing.assert_close(plan.double(), exact, rtol=0, atol=2e-2)
