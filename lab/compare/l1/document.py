@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import torch
-
 from lab.compare.drawing import Figure
 from lab.compare.l1 import sentences, sign_words, words
 from lab.compare.l1.analysis import FUNCTION, Row
@@ -44,7 +42,7 @@ def document(
         "format": 1,
         "lead": lead,
         **provenance,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "replicates": REPLICATES,
         "sequences": question.count,
         "sequences_usually": SEQUENCES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,10 +128,22 @@ def score(
         shapes.setdefault(shape, []).append(name)
     entries = question.entries()
     found: dict[Any, Scores] = {}
-    for names in shapes.values():
-        cells = [networks[name][1] for name in names]
-        found |= dict(zip(names, _score(cells, entries, question, advance), strict=True))
+    with _one_thread():
+        for names in shapes.values():
+            cells = [networks[name][1] for name in names]
+            found |= dict(zip(names, _score(cells, entries, question, advance), strict=True))
     return {name: found[name] for name in networks}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A step of a scan is too small to be shared out: with two threads it takes several times as long as with one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def cost(networks: Mapping[Any, tuple[str, Cell]], question: Question) -> int:

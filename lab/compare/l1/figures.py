@@ -180,7 +180,7 @@ def _paint_success(axes: Axes, rows: Sequence[Row], form: Format) -> None:
         )
         axes.annotate(
             f"{share.count}/{share.of}",
-            (103, place),
+            (105, place),
             va="center",
             ha="left",
             annotation_clip=False,
