@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-from lab.population_task import Model
 
 __all__ = ["LARGEST", "errors", "exact_sums", "outputs_at", "probe", "responses", "sparsity_error", "summation_floor"]
 
@@ -17,34 +16,36 @@ LARGEST = 1e6
 """What stands for any error beyond it, infinite ones too: finite, so that a network that diverges still has a rank."""
 
 _BEYOND = 1e30
-_CHUNK = 100
-"""Larger chunks of hundreds of members no longer fit into a cache."""
+_CHUNK = 20
+"""Larger chunks of hundreds of members no longer fit into a cache, and take longer to record than to do."""
 
-_SILENCE = 100
+_ENTRIES = 100
 
 
-def outputs_at(model: Model, x: Tensor, lengths: Sequence[int], *, chunk: int = _CHUNK) -> Tensor:
+def outputs_at(
+    model: Callable[[Tensor, Any], tuple[Tensor, Any]], x: Tensor, lengths: Sequence[int], *, chunk: int = _CHUNK
+) -> Tensor:
     """The read-outs after the first `length` entries, for each of some lengths, in one scan.
 
-    The state is carried from chunk to chunk, so memory does not grow with the sequences. Works on a plain cell and on a
-    mapped one, without gradients.
+    The state is carried from chunk to chunk, so memory does not grow with the sequences.
 
     Args:
-        model: a cell (`lab.tasks.l1_norm.cell.Cell`).
+        model: a cell (`lab.tasks.l1_norm.cell.Cell`), a mapped one, or what reads with many cells at once: entries and
+            a state, None at first, to read-outs (..., S, entries) and the next state.
         x: (S, T), as long as the longest length at least. Its dtype is the precision of the scan.
         lengths: each in 1..T.
         chunk: entries in a call.
 
     Returns:
-        (S, len(lengths)).
+        (..., S, len(lengths)).
     """
     found: dict[int, Tensor] = {}
     state, end = None, max(lengths)
     for start in range(0, end, chunk):
         stop = min(start + chunk, end)
         outputs, state = model(x[:, start:stop], state)
-        found |= {length: outputs[:, length - start - 1] for length in lengths if start < length <= stop}
-    return torch.stack([found[length] for length in lengths], 1)
+        found |= {length: outputs[..., length - start - 1] for length in lengths if start < length <= stop}
+    return torch.stack([found[length] for length in lengths], -1)
 
 
 def exact_sums(x: NDArray[np.float32], lengths: Sequence[int]) -> NDArray[np.float64]:
@@ -75,9 +76,16 @@ def summation_floor(x: NDArray[np.float32], lengths: Sequence[int]) -> NDArray[n
     return errors(sums[:, np.asarray(lengths) - 1], exact_sums(x, lengths))
 
 
-def probe(device: torch.device | str = "cpu") -> Tensor:
-    """The sequences that `responses` reads: an impulse of 1, none, and one of -1, each before 100 zeros. (3, 101)."""
-    x = torch.zeros(3, _SILENCE + 1, device=device)
+def probe(rows: int = 3) -> Tensor:
+    """The sequences that `responses` reads: an impulse of 1, none, and one of -1, each before 99 zeros.
+
+    Args:
+        rows: more sequences of zeros fill it up to so many, for a shape that a scan has anyway.
+
+    Returns:
+        float32 (max(rows, 3), 100).
+    """
+    x = torch.zeros(max(rows, 3), _ENTRIES)
     x[0, 0], x[2, 0] = 1.0, -1.0
     return x
 
@@ -86,19 +94,20 @@ def responses(outputs: NDArray[np.floating]) -> Mapping[str, NDArray[np.float64]
     """What a network makes of `probe`.
 
     Args:
-        outputs: (..., 3, 101), the read-outs after each entry of it.
+        outputs: (..., rows, N), the read-outs after the first entry of each of its sequences, any others, and after
+            the last.
 
     Returns:
         `response/+1` and `response/-1`, the read-outs for the sequences (1) and (-1), both 1 in the exact function;
-        `gain`, the factor by which what is left of the impulse changes with each of 100 zeros, 1 in the exact function
+        `gain`, the factor by which what is left of the impulse changes with each of the zeros, 1 in the exact function
         and 0 where nothing of it arrives (below 0.4 nothing does in float32). float64 (...), finite.
     """
     # Differences of what is clipped are finite.
     values = np.clip(np.nan_to_num(outputs.astype(np.float64), nan=_BEYOND), -_BEYOND, _BEYOND)
-    left = np.abs(values[..., 0, :] - values[..., 1, :])
-    first, last = left[..., 0], left[..., -1]
-    gain = np.where(first > 0, (last / np.where(first > 0, first, 1.0)) ** (1 / _SILENCE), 0.0)
-    return {"response/+1": values[..., 0, 0], "response/-1": values[..., 2, 0], "gain": gain}
+    start, end = values[..., 0], values[..., -1]
+    begun, left = (np.abs(there[..., 0] - there[..., 1]) for there in (start, end))
+    gain = np.where(begun > 0, (left / np.where(begun > 0, begun, 1.0)) ** (1 / (_ENTRIES - 1)), 0.0)
+    return {"response/+1": start[..., 0], "response/-1": start[..., 2], "gain": gain}
 
 
 def sparsity_error(matrices: Mapping[str, Tensor]) -> float:

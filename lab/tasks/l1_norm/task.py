@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ class L1NormTask:
     objective = "validation/error"
     mode: Literal["min", "max"] = "min"
     betas = (0.9, 0.999)
+    replayable = True
 
     def key(self, config: L1NormConfig) -> Hashable:
         options = config.options()
@@ -83,12 +84,13 @@ class L1NormTask:
         assert isinstance(config, L1NormConfig)
         lengths = [*(length for length in _LENGTHS if length < config.validation_length), config.validation_length]
         x = data.validation_sequences(config.validation_sequences, config.validation_length)
-        impulses = probe(members.device)
-        scanned, probed = members.map(
-            lambda model, x, impulses: (outputs_at(model, x, lengths), model(impulses)[0]),
-            x.to(members.device),
-            impulses,
-        )
+
+        def read(entries: Tensor, state: Any) -> Any:
+            return members.map(_begin, entries) if state is None else members.map(_go_on, entries, carry=state)
+
+        scanned = outputs_at(read, x.to(members.device), lengths)
+        impulses = probe(len(x)).to(members.device)
+        probed = outputs_at(read, impulses, [1, impulses.shape[1]])
         found = errors(scanned.cpu().numpy(), exact_sums(x.numpy(), lengths))
         medians, highest = np.median(found, axis=1), np.quantile(found[..., -1], 0.95, axis=1)
         columns: dict[str, list[float]] = {
@@ -125,6 +127,14 @@ class L1NormTask:
             "validation": {"error": best_objective, "untrained": untrained_objective},
         }
         save_model(directory, config.options(), best, untrained, meta)
+
+
+def _begin(model: Model, entries: Tensor) -> Any:
+    return model(entries)
+
+
+def _go_on(model: Model, entries: Tensor, state: Any) -> Any:
+    return model(entries, state)
 
 
 def _of_weights(cell: Cell) -> dict[str, float]:
