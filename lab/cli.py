@@ -146,7 +146,11 @@ def resume(run: str, as_json: bool) -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("report"), show_default=True, help="Folder of the report."
 )
-@click.option("--count", type=click.IntRange(min=20), help="Score the first pairs of a suite only; the report says so.")
+@click.option(
+    "--count",
+    type=click.IntRange(min=20),
+    help="Score the first pairs of a suite only, or read so many sequences; the report says so.",
+)
 @click.option("--force", is_flag=True, help="Replace an earlier report in that folder.")
 @json_option
 def compare(
@@ -158,16 +162,18 @@ def compare(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Compare classical builders and trained RUNs (default: the newest of each experiment)."""
-    from lab.compare import compare as run_compare
+    """Compare trained RUNs of one kind: tables, with the classical builders, or networks for the L1 norm (default: the
+    newest table of each experiment)."""
+    import experiments  # noqa: F401  (importing the package registers them: each says which kind its runs are)
+    from lab.compare import compare_runs
 
     with progress("comparing") as update:
-        comparison = run_compare(runs, suites, out, builders=builders, count=count, force=force, progress=update)
+        comparison = compare_runs(runs, suites, out, builders=builders, count=count, force=force, progress=update)
     if as_json:
         emit(comparison.content)
         return
-    for analysis in comparison.analyses:
-        print_table(analysis.suite.title, *comparison.table(analysis))
+    for title, columns, rows in comparison.tables():
+        print_table(title, columns, rows)
     click.echo(str(comparison.html))
 
 

@@ -1,4 +1,4 @@
-"""The main job, small: two sweeps, the classical builders, one comparison. Six minutes on two cores."""
+"""The main job, small: three sweeps, the classical builders, one comparison. Six minutes on two cores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lab.compare import Comparison, compare, refuse_report
+from lab.compare import Comparison, compare, l1, refuse_report
 from lab.console import emit, figure, print_table, progress
 from lab.errors import WorkError
 from lab.work import start_sweep
@@ -15,6 +15,7 @@ from lab.work import start_sweep
 __all__ = ["demo"]
 
 _SWEEPS = (("table_ppo", 4), ("table_supervised", 8))
+_L1_SAMPLES = 48
 _CLASSICAL = (
     "maglev",
     "ring",
@@ -35,8 +36,8 @@ _PAIRS = 400
 
 
 def demo(out: Path | None, *, as_json: bool) -> Comparison:
-    """Sweeps RLlib PPO and the supervised table, compares the best of each with all classical builders, and prints
-    what came out.
+    """Sweeps RLlib PPO and the supervised table, compares the best of each with all classical builders, sweeps networks
+    that learn the L1 norm, and prints what came out.
 
     Args:
         out: folder of the report; by default one inside the PPO run's.
@@ -50,15 +51,19 @@ def demo(out: Path | None, *, as_json: bool) -> Comparison:
         refuse_report(out, force=False)
     runs = []
     for number, (name, samples) in enumerate(_SWEEPS, start=1):
-        click.echo(f"{number} of 3: a sweep of {samples} trials of {name}", err=True)
+        click.echo(f"{number} of 4: a sweep of {samples} trials of {name}", err=True)
         runs.append(start_sweep(name, "quick", (), samples=samples, search="random", scheduler="none"))
-    click.echo("3 of 3: the best of each, the same before training, and the classical builders", err=True)
+    click.echo(f"3 of 4: a sweep of {_L1_SAMPLES} trials of l1_norm", err=True)
+    norms = start_sweep("l1_norm", "quick", (), samples=_L1_SAMPLES, search="random", scheduler="none")
+    click.echo("4 of 4: the best of each, the same before training, and the classical builders", err=True)
     out = out or runs[0].folder / "report"
     with progress("comparing") as update:
         names = [run.name for run in runs]
         comparison = compare(names, out=out, builders=_CLASSICAL, count=_PAIRS, progress=update)
+    with progress("reading long sequences") as update:
+        l1_columns, l1_rows = l1.rows(norms, update)
     if as_json:
-        emit(comparison.content)
+        emit({**comparison.content, "l1_norm": [dict(zip(l1_columns, row, strict=True)) for row in l1_rows]})
     else:
         for analysis in comparison.analyses:
             print_table(analysis.suite.title, *comparison.table(analysis))
@@ -68,7 +73,8 @@ def demo(out: Path | None, *, as_json: bool) -> Comparison:
                 f"{difference.method} on {difference.headline}, trained minus untrained: {figure(found.value)} "
                 f"[{figure(found.low)}, {figure(found.high)}], {difference.verdict}"
             )
-        click.echo(f"{time.monotonic() - begun:.0f} s; open {comparison.html}")
+        print_table("the L1 norm of long sequences", l1_columns, l1_rows)
+        click.echo(f"{time.monotonic() - begun:.0f} s; open {comparison.html}; for the L1 norm: lab compare l1_norm")
     losers = sorted({d.method for d in comparison.against_untrained if d.verdict != "better"})
     if losers:
         raise WorkError(f"expected training to beat the untrained network (paired 95 % interval), but not so: {losers}")
