@@ -6,14 +6,14 @@ it, and no trial wins by being uneven. Under the `balanced` decoder it is the ch
 
 What the presets reach at exact evenness (seeds 0 to 2 of `quick`, 0 and 1 of `default`; CPU time on one core). Networks
 are from `lab train table_supervised --preset <preset> --seeds 3`, churn ratios from scenarios they were not chosen on:
-`sample_batch(ScenarioConfig(), 3000, stream("validation", 99))`, 1,000 or 1,500 of them for `quick`, where
-balanced-stratified has 1.48. The objective that a run reports is lower by some 0.03 to 0.04: its 512 scenarios are
-few, and the best of its iterations is chosen on them.
+the first 1,500 of `sample_batch(ScenarioConfig(), 3000, stream("validation", 99))`, where balanced-stratified has 1.48.
+The objective that a run reports is lower by some 0.03 to 0.04: its scenarios are few, and the best of its iterations is
+chosen on them.
 
 | preset    | untrained    | trained      | CPU time    |
 |-----------|--------------|--------------|-------------|
-| `quick`   | 1.63 to 1.82 | 1.50 to 1.55 | 15 s        |
-| `default` | 1.64, 1.82   | 1.487, 1.487 | 90 to 150 s |
+| `quick`   | 1.63 to 1.82 | 1.51 to 1.56 | 9 s         |
+| `default` | 1.63, 1.82   | 1.490, 1.493 | 90 to 100 s |
 
 `default` stops at a temperature of 0.1: far below it the greedy decoder no longer follows the plan, and tables get
 worse. Its scores do not see the set: a network that does lowers the loss further, mostly where the plan is not quite
@@ -47,9 +47,9 @@ register(
         metric="validation/even_churn_ratio",
         mode="min",
         presets={
-            # 15 s of one core.
+            # 9 s of one core.
             "quick": {"iterations": 8, "steps": 16},
-            # Two minutes of one core.
+            # A minute and a half of one core.
             "default": {"batch_size": 24, "validation_scenarios": 512},
             "full": {
                 "iterations": 100,
