@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from lab.console import Name, Verbs, busy, emit, figure, print_table, progress, 
 from lab.errors import WorkError
 
 # Ray, torch and MLflow are imported by the verbs that need them: `lab --help` answers at once.
+
+_SHOWN = 32
+"""Trials of a run that are printed; `--json` has all."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 
@@ -366,6 +370,14 @@ def _report_run(run: Any, as_json: bool) -> None:
     if as_json:
         emit(record)
     else:
+        trials = record["trials"]
+        title = run.name
+        if len(trials) > _SHOWN:
+            sign = 1 if run.manifest.mode == "min" else -1
+            trials = sorted(trials, key=lambda trial: (trial["best"] is None, sign * (trial["best"] or 0.0)))[:_SHOWN]
+            ended = Counter(trial["status"] for trial in record["trials"])
+            counts = ", ".join(f"{count} {status}" for status, count in ended.items())
+            title += f": the best {_SHOWN} of {len(record['trials'])} trials ({counts})"
         rows = [
             (
                 str(trial["trial"]),
@@ -374,7 +386,7 @@ def _report_run(run: Any, as_json: bool) -> None:
                 figure(trial["best"]),
                 trial["reason"] or "",
             )
-            for trial in record["trials"]
+            for trial in trials
         ]
-        print_table(run.name, ["trial", "status", "iterations", f"best {run.manifest.metric}", "reason"], rows)
+        print_table(title, ["trial", "status", "iterations", f"best {run.manifest.metric}", "reason"], rows)
         click.echo(str(run.folder))

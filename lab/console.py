@@ -145,8 +145,12 @@ def _finite(value: Any) -> Any:
 
 
 def figure(value: float | None, digits: int = 4) -> str:
-    """A number for a table; a dash where there is none."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+    """A number for a table; a dash where there is none, powers of ten where digits would say nothing of it."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value and not 10**-digits <= abs(value) < 1e6:
+        return f"{value:.1e}"
+    return f"{value:.{digits}f}"
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -39,6 +39,8 @@ __all__ = ["Ended", "PopulationReport", "fit_one", "member_bytes", "train_popula
 
 _STATE, _PROGRESS, _MEMBERS = "population.safetensors", "population.json", "members"
 _OPTIMISER = ("weight_decay", "max_gradient_norm")
+_AT_ONCE = 1 << 28
+"""Bytes that the members of one mapped step take on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,9 @@ def fit_one(task: PopulationTask, config: Any, report: Report, *, resume: Path |
         task: of the member.
         config: its configuration.
         report: called once an iteration. Metrics: those of `task.evaluate`, `iteration`, `seconds`, `members` (1),
-            `untrained/<objective>`, `best/<objective>`, and means over the iteration's steps of `train/loss`, its
-            parts and `train/gradient_norm`, and the last `train/<knob>`. Where a figure is not finite, the metrics say
-            so and the training ends.
+            `untrained/<objective>`, `best/<objective>`, means over the iteration's steps of `train/loss`, its parts and
+            `train/gradient_norm`, and the last `train/<knob>` of those that change. Where a figure is not finite, the
+            metrics say so and the training ends.
         resume: a checkpoint directory of a training with the same network. What follows is bit for bit what would have
             followed without the break (same config, device and threads).
 
@@ -199,6 +201,9 @@ class _Population:
         self._task, self._fused = task, fused
         self._mapped: dict[Callable[..., Any], Replay] | None = {} if task.replayable else None
         self._steps_mapped: dict[int | None, Callable[..., Any]] = {}
+        # What is recorded has small tensors. Large ones are slower the more there are, once no cache holds them.
+        large = len(configs) > 1 and not task.replayable and first.device == "cpu"
+        self._chunk = max(1, _AT_ONCE // member_bytes(task, first)) if large else None
         self._configs: list[Any] = list(configs.values())
         self.members, self.iteration, self.iterations = list(configs), 0, first.iterations
         self._name = task.objective.partition("/")[2]
@@ -263,7 +268,7 @@ class _Population:
         """The gradient steps of an iteration; means over them."""
         stack, first = self._stack, self._configs[0]
         steps = range(self.iteration * first.steps, (self.iteration + 1) * first.steps)
-        knobs = self._knobs(steps)
+        knobs, shown = self._knobs(steps)
         names, sums = [], []
         for step, (batch, dims) in zip(steps, self._batches(), strict=True):
             now = {name: values[step - steps.start] for name, values in knobs.items()}
@@ -281,7 +286,6 @@ class _Population:
             sums.append(torch.stack([loss, *parts.values(), norm]))
         # One wait for the device an iteration, not one a step.
         means = torch.stack(sums).double().mean(dim=0).cpu().tolist()
-        shown = {name: values[-1].tolist() for name, values in knobs.items() if name not in _OPTIMISER}
         return [
             {
                 **{f"train/{name}": means[place][row] for place, name in enumerate(names)},
@@ -290,15 +294,16 @@ class _Population:
             for row in range(len(self))
         ]
 
-    def _knobs(self, steps: range) -> dict[str, Tensor]:
-        """The knobs of an iteration, (steps, M) each."""
+    def _knobs(self, steps: range) -> tuple[dict[str, Tensor], dict[str, list[float]]]:
+        """The knobs of an iteration, (steps, M) each, and of those that change their last values, M each."""
         count = np.arange(steps.start, steps.stop)
         each = [self._task.knobs(config, count) for config in self._configs]
-        like = self._stack.weights
-        return {
-            name: torch.from_numpy(np.stack([np.broadcast_to(one[name], count.shape) for one in each], axis=1)).to(like)
-            for name in each[0]
+        columns = {
+            name: np.stack([np.broadcast_to(one[name], count.shape) for one in each], axis=1) for name in each[0]
         }
+        changing = [name for name, value in each[0].items() if np.ndim(value) and name not in _OPTIMISER]
+        shown = {name: columns[name][-1].tolist() for name in changing}
+        return {name: torch.from_numpy(column).to(self._stack.weights) for name, column in columns.items()}, shown
 
     def _batches(self) -> Iterator[tuple[dict[str, Tensor], int | None]]:
         """The batches of an iteration, each with the axis of the members in it: None where all share one."""
@@ -323,8 +328,12 @@ class _Population:
         stack = self._stack
         if self._fused:
             if dims not in self._steps_mapped:
-                mapped = vmap(grad_and_value(self._loss, has_aux=True), in_dims=(0, dims, 0))
-                self._steps_mapped[dims] = Replay(mapped) if self._task.replayable else mapped
+                loss = grad_and_value(self._loss, has_aux=True)
+                self._steps_mapped[dims] = (
+                    Replay(vmap(loss, in_dims=(0, dims, 0)))
+                    if self._task.replayable
+                    else vmap(loss, in_dims=(0, dims, 0), chunk_size=self._chunk)
+                )
             gradients, (loss, parts) = self._steps_mapped[dims](stack.weights, batch, knobs)
             return gradients, loss, dict(parts)
         row = stack.weights[0].detach().requires_grad_()
