@@ -126,7 +126,7 @@ def bare(job: tuple[str, Mapping[int, Any], int]) -> float:
     stack = Stack([task.init(config) for config in members], device)
     drawn: dict[Any, Any] = {}
     for config in members:
-        drawn.setdefault(task.stream(config), next(task.batches(config, 0)))
+        drawn.setdefault(task.stream(config), {name: value[0] for name, value in next(task.blocks(config, 0)).items()})
     place = [list(drawn).index(task.stream(config)) for config in members]
     if len(drawn) == 1:
         batch, dims = {key: value.to(device) for key, value in next(iter(drawn.values())).items()}, None

@@ -85,8 +85,12 @@ class PopulationTask(Protocol):
         """What the batches depend on besides the iteration: members with equal streams share them."""
         ...
 
-    def batches(self, config: Any, iteration: int) -> Iterator[Mapping[str, Tensor]]:
-        """The `config.steps` batches of an iteration, counted from 0: a pure function of stream and iteration."""
+    def blocks(self, config: Any, iteration: int) -> Iterator[Mapping[str, Tensor]]:
+        """The `config.steps` batches of an iteration, counted from 0, in blocks of consecutive ones.
+
+        A pure function of stream and iteration. Each tensor of a block has its batches as first axis, (n, ...). As few
+        blocks as memory allows: each costs a call a member.
+        """
         ...
 
     def knobs(self, config: Any, steps: NDArray[np.int64]) -> Mapping[str, float | NDArray[np.float64]]:

@@ -155,7 +155,7 @@ def member_bytes(task: PopulationTask, config: Any) -> int:
     """The memory that one member takes in training, in bytes: its weights six times over (moments, gradients, best and
     first ones), a batch, and twice what the gradient of one loss keeps (what is kept, and what is made of it)."""
     module = task.init(config)
-    batch = next(task.batches(config, 0))
+    batch = {name: value[0] for name, value in next(task.blocks(config, 0)).items()}
     knobs = {
         name: torch.tensor(float(np.max(value))) for name, value in task.knobs(config, np.zeros(1, np.int64)).items()
     }
@@ -310,16 +310,19 @@ class _Population:
         streams: dict[Any, int] = {}
         place = [streams.setdefault(self._task.stream(config), len(streams)) for config in self._configs]
         drawn = [
-            self._task.batches(self._configs[place.index(number)], self.iteration) for number in range(len(streams))
+            self._task.blocks(self._configs[place.index(number)], self.iteration) for number in range(len(streams))
         ]
         device = self._stack.device
         index = None if len(streams) == len(self) else torch.tensor(place, device=device)
         for each in zip(*drawn, strict=True):
-            if len(each) == 1:
-                yield {name: value.to(device) for name, value in each[0].items()}, None
-                continue
-            batch = {name: torch.stack([one[name] for one in each]).to(device) for name in each[0]}
-            yield batch if index is None else {name: value[index] for name, value in batch.items()}, 0
+            # (n, streams, ...): the batch of a step lies together, whichever members share it.
+            block = {name: torch.stack([one[name] for one in each], dim=1).to(device) for name in each[0]}
+            for number in range(len(next(iter(block.values())))):
+                batch = {name: value[number] for name, value in block.items()}
+                if len(each) == 1:
+                    yield {name: value[0] for name, value in batch.items()}, None
+                else:
+                    yield batch if index is None else {name: value[index] for name, value in batch.items()}, 0
 
     def _gradients(
         self, batch: Mapping[str, Tensor], dims: int | None, knobs: Mapping[str, Tensor]

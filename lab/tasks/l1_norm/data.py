@@ -16,7 +16,7 @@ from envs.scenarios import Purpose, stream
 from lab.errors import unknown_name
 from lab.tasks.l1_norm.config import L1NormConfig
 
-__all__ = ["RANGES", "Range", "batches", "longest", "sequences", "validation_sequences"]
+__all__ = ["RANGES", "Range", "blocks", "longest", "sequences", "validation_sequences"]
 
 _OUTLIER = 1e4
 _VALIDATION_SEED = 0
@@ -97,12 +97,13 @@ def longest(config: L1NormConfig, step: int) -> int:
     return 1 + math.floor(done * (config.max_length - 1))
 
 
-def batches(config: L1NormConfig, iteration: int) -> Iterator[Mapping[str, Tensor]]:
-    """The batches of an iteration (`lab.population_task.PopulationTask.batches`), drawn as one block.
+def blocks(config: L1NormConfig, iteration: int) -> Iterator[Mapping[str, Tensor]]:
+    """The batches of an iteration (`lab.population_task.PopulationTask.blocks`), one block.
 
     Yields:
-        `x`, real (B, max_length), zero behind the end of a sequence; `last`, int64 (B, 1), the place of its last entry;
-        `y`, real (B,), the exact sum of absolute values, taken in float64. Real is `config.dtype`.
+        `x`, real (steps, B, max_length), zero behind the end of a sequence; `last`, int64 (steps, B, 1), the place of
+        its last entry; `y`, real (steps, B), the exact sum of absolute values, taken in float64. Real is
+        `config.dtype`.
     """
     rng, shape = stream("train", config.seed, iteration), (config.steps, config.batch_size)
     most = np.array([longest(config, iteration * config.steps + step) for step in range(config.steps)])
@@ -112,5 +113,4 @@ def batches(config: L1NormConfig, iteration: int) -> Iterator[Mapping[str, Tenso
     entries *= np.arange(config.max_length) < lengths[..., None]
     x, y, last = (torch.from_numpy(array) for array in (entries, np.abs(entries).sum(axis=-1), lengths[..., None] - 1))
     dtype = torch.float64 if config.dtype == "float64" else torch.float32
-    for each in zip(x.to(dtype).unbind(0), y.to(dtype).unbind(0), last.unbind(0), strict=True):
-        yield dict(zip(("x", "y", "last"), each, strict=True))
+    yield {"x": x.to(dtype), "y": y.to(dtype), "last": last}

@@ -58,8 +58,8 @@ class L1NormTask:
     def stream(self, config: L1NormConfig) -> Hashable:
         return (config.seed, config.input_range, config.curriculum)
 
-    def batches(self, config: L1NormConfig, iteration: int) -> Iterator[Mapping[str, Tensor]]:
-        return data.batches(config, iteration)
+    def blocks(self, config: L1NormConfig, iteration: int) -> Iterator[Mapping[str, Tensor]]:
+        return data.blocks(config, iteration)
 
     def knobs(self, config: L1NormConfig, steps: NDArray[np.int64]) -> Mapping[str, float | NDArray[np.float64]]:
         knobs: dict[str, float | NDArray[np.float64]] = {

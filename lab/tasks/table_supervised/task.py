@@ -73,7 +73,7 @@ class SupervisedTables:
         """The seed, the number of steps in an iteration, and what the shape of a batch depends on."""
         return config.seed, config.steps, config.batch_size, config.scenarios(), config.network, config.options()
 
-    def batches(self, config: TableSupervisedConfig, iteration: int) -> Iterator[Mapping[str, Tensor]]:
+    def blocks(self, config: TableSupervisedConfig, iteration: int) -> Iterator[Mapping[str, Tensor]]:
         """`lab.tasks.table_supervised.data.batch_of` of fresh scenarios in each step, a stream for each.
 
         There is a slot for each backend of the largest set that the rule allows; under `argmax`, one for each entry.
@@ -82,7 +82,8 @@ class SupervisedTables:
         slots = config.size if config.decoder == "argmax" else rule.max_backends
         for step in range(iteration * config.steps, (iteration + 1) * config.steps):
             scenarios = sample_batch(rule, config.batch_size, stream("train", config.seed, step))
-            yield batch_of(scenarios, reader, slots)
+            # A block for each: the features of one batch are megabytes.
+            yield {name: value[None] for name, value in batch_of(scenarios, reader, slots).items()}
 
     def knobs(
         self, config: TableSupervisedConfig, steps: NDArray[np.int64]

@@ -58,14 +58,13 @@ class LineTask:
     def stream(self, config: LineConfig) -> int:
         return config.seed
 
-    def batches(self, config: LineConfig, iteration: int) -> Iterator[dict[str, Tensor]]:
+    def blocks(self, config: LineConfig, iteration: int) -> Iterator[dict[str, Tensor]]:
         time.sleep(config.pause)
         generator = torch.Generator().manual_seed(config.seed * 1000 + iteration)
         if iteration == 2 and config.trouble not in ("", "nan"):
             trouble(config.trouble)
-        for _ in range(config.steps):
-            x = torch.randn(8, config.width, generator=generator)
-            yield {"x": x, "y": x.sum(dim=1)}
+        x = torch.randn(config.steps, 8, config.width, generator=generator)
+        yield {"x": x, "y": x.sum(dim=2)}
 
     def knobs(self, config: LineConfig, steps: Any) -> dict[str, float]:
         diverges = config.trouble == "nan" and steps[0] >= 2 * config.steps

@@ -59,10 +59,12 @@ class LineTask:
     def stream(self, config: Line) -> int:
         return config.seed
 
-    def batches(self, config: Line, iteration: int) -> Iterator[Mapping[str, Tensor]]:
+    def blocks(self, config: Line, iteration: int) -> Iterator[Mapping[str, Tensor]]:
         generator = torch.Generator().manual_seed(1000 * config.seed + iteration)
-        for x in torch.randn(config.steps, 16, 1, generator=generator, dtype=torch.float64):
-            yield {"x": x, "y": 3 * x.abs() + 1}
+        x = torch.randn(config.steps, 16, 1, generator=generator, dtype=torch.float64)
+        # Blocks of two sizes: nobody may count on one.
+        for part in x.split(30):
+            yield {"x": part, "y": 3 * part.abs() + 1}
 
     def knobs(self, config: Line, steps: NDArray[np.int64]) -> dict[str, float | NDArray[np.float64]]:
         return {
@@ -127,6 +129,12 @@ def alone(config: Line) -> list[dict[str, float]]:
     return rows
 
 
+def batches(config: Line, iteration: int) -> Iterator[dict[str, Tensor]]:
+    for block in TASK.blocks(config, iteration):
+        for number in range(len(block["x"])):
+            yield {name: value[number] for name, value in block.items()}
+
+
 def strip(row: Mapping[str, float]) -> dict[str, float]:
     """Without what a clock or the company of others decides."""
     return {name: value for name, value in row.items() if name not in ("seconds", "members")}
@@ -152,7 +160,7 @@ def test_the_optimiser_is_that_of_torch() -> None:
     step = 0
     for iteration in range(config.iterations):
         losses = []
-        for batch in TASK.batches(config, iteration):
+        for batch in batches(config, iteration):
             optimizer.param_groups[0]["lr"] = config.rate * 0.999**step
             loss = (module(batch["x"]) - batch["y"]).square().mean()
             optimizer.zero_grad()
@@ -291,9 +299,9 @@ def test_a_lone_training_that_breaks_says_so_and_ends() -> None:
 
 def test_the_memory_of_a_member_grows_with_its_batch_and_width() -> None:
     class Wide(LineTask):
-        def batches(self, config: Line, iteration: int) -> Iterator[Mapping[str, Tensor]]:
-            for batch in super().batches(config, iteration):
-                yield {name: value.repeat(64, 1) for name, value in batch.items()}
+        def blocks(self, config: Line, iteration: int) -> Iterator[Mapping[str, Tensor]]:
+            for block in super().blocks(config, iteration):
+                yield {name: value.repeat(1, 64, 1) for name, value in block.items()}
 
     small, wide, long = (member_bytes(task, Line(width=width)) for task, width in [(TASK, 4), (TASK, 64), (Wide(), 4)])
     assert wide > small

@@ -7,7 +7,14 @@ import torch
 from lab.config import parse
 from lab.errors import RequestError
 from lab.tasks.l1_norm import TASK, L1NormConfig
-from lab.tasks.l1_norm.data import RANGES, batches, longest, sequences, validation_sequences
+from lab.tasks.l1_norm.data import RANGES, blocks, longest, sequences, validation_sequences
+
+
+def batches(config, iteration):
+    """The batches of an iteration, one after the other."""
+    for block in blocks(config, iteration):
+        for number in range(len(block["x"])):
+            yield {name: value[number] for name, value in block.items()}
 
 
 def config(**fields):

@@ -72,7 +72,7 @@ def test_configs_with_one_key_have_networks_and_batches_of_one_shape():
     for chosen in configs:
         found = (
             [(name, value.shape) for name, value in TASK.init(chosen).named_parameters()],
-            [(name, value.shape, value.dtype) for name, value in next(TASK.batches(chosen, 0)).items()],
+            [(name, value.shape, value.dtype) for name, value in next(TASK.blocks(chosen, 0)).items()],
         )
         assert shapes.setdefault(TASK.key(chosen), found) == found
     # The notebook's cell has no width, and the baselines have no choice of biases.

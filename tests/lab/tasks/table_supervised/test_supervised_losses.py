@@ -24,7 +24,7 @@ FORMS = {
 def first_step(seed: int = 0, **fields):
     """The network and the batch of a training's first step, and its configuration."""
     config = TableSupervisedConfig(seed=seed, size=13, n_before=(3, 13), n_after=(1, 13), batch_size=8, **fields)
-    return config, TASK.init(config), next(TASK.batches(config, 0))
+    return config, TASK.init(config), {name: value[0] for name, value in next(TASK.blocks(config, 0)).items()}
 
 
 def loss_of(config, model, batch, **other):

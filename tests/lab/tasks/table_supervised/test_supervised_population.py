@@ -123,7 +123,7 @@ def test_members_may_differ_in_what_is_no_shape():
 def test_members_with_one_seed_share_their_batches():
     config, other = TableSupervisedConfig(**TINY), TableSupervisedConfig(**{**TINY, "learning_rate": 0.1})
     assert TASK.stream(config) == TASK.stream(other)
-    for one, two in zip(TASK.batches(config, 3), TASK.batches(other, 3), strict=True):
+    for one, two in zip(TASK.blocks(config, 3), TASK.blocks(other, 3), strict=True):
         assert all(torch.equal(one[name], two[name]) for name in one)
     assert TASK.stream(config) != TASK.stream(TableSupervisedConfig(**{**TINY, "seed": 1}))
 
@@ -134,7 +134,7 @@ def test_batches_have_one_shape_whatever_the_scenarios(form):
     shapes = {
         tuple((name, value.shape, value.dtype) for name, value in batch.items())
         for config in seeds
-        for batch in TASK.batches(config, 0)
+        for batch in TASK.blocks(config, 0)
     }
     assert len(shapes) == 1
 
