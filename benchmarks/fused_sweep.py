@@ -2,14 +2,13 @@
 
     python benchmarks/fused_sweep.py [--device cuda] > benchmarks/fused_sweep.txt
 
-First the sweeps, whole, each from its start to its last file: the same configurations (a) as fused shards, (b) as one
-Ray Tune trial each, with actors that are used again, (c) by Optuna in this process with two workers, which writes
-nothing. Then the limit of the arithmetic: the gradient steps of (a), shard by shard and as parallel as there, on
-batches that lie ready, with no data, no validation, no files and no Ray. Then how it grows: one population from 1 to
-1,024 members against one lone training.
+First sweeps, whole, each from its start to its last file: the same configurations (a) as fused shards, (b) as one Ray
+Tune trial each, with actors that are used again, and the first of them (c) by Optuna in this process with two workers,
+which writes nothing. Then the limit of the arithmetic: the gradient steps of (a), shard by shard and as parallel as
+there, on batches that lie ready, with no data, no validation, no files and no Ray. Then how it grows: one population
+from 1 to 1,024 members against one lone training.
 
-Everything is measured in turn in one run, and what is compared has the same configurations, steps and validations.
-Ratios carry over to other machines, the figures do not.
+Everything is measured in turn in one run. Ratios carry over to other machines, the figures do not.
 """
 
 from __future__ import annotations
@@ -17,10 +16,11 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -36,10 +36,10 @@ from torch.func import grad_and_value, vmap
 import experiments  # noqa: F401  (importing the package registers them)
 from lab.config import parse
 from lab.experiment import Experiment, get
+from lab.runs import Run
 from lab.sweep import run_sweep
-from lab.sweep.plan import make_plan, planned_values
 from lab.sweep.population import train_population
-from lab.sweep.shards import cut
+from lab.sweep.replay import Replay
 from lab.sweep.stack import Stack
 from lab.tracking import standard_trackers
 
@@ -48,24 +48,63 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Case:
-    """One experiment, with a budget that a benchmark can wait for.
+    """A sweep, with a budget that a benchmark can wait for.
 
     Attributes:
+        title: what is swept.
         name: of the experiment.
-        trials: configurations of the sweeps.
-        overrides: config fields of all of them, over the preset `quick`.
-        members: sizes of the population in the growth table.
+        preset: of it.
+        trials: configurations of (a) and (b).
+        optuna: how many of them (c) trains.
+        fixed: config fields that the preset does not have, or that are not searched.
+        members: sizes of the population in the growth table; none if there is none.
     """
 
+    title: str
     name: str
+    preset: str
     trials: int
-    overrides: Mapping[str, Any]
-    members: tuple[int, ...]
+    optuna: int
+    fixed: Mapping[str, Any]
+    members: tuple[int, ...] = ()
 
 
 CASES = (
-    Case("l1_norm", 256, {}, (1, 4, 16, 64, 256, 1024)),
-    Case("table_supervised", 64, {"iterations": 2, "steps": 8, "validation_scenarios": 64}, (1, 2, 4, 8, 16, 32)),
+    Case(
+        "the notebook's cell by learning rate and schedule, a fifth of the notebook's steps",
+        "l1_norm",
+        "notebook",
+        256,
+        32,
+        {"cell": "notebook", "width": 4, "batch_size": 32, "iterations": 20, "steps": 500},
+        (1, 4, 16, 64, 256, 1024),
+    ),
+    Case("the whole space, eight cells in up to 30 architectures", "l1_norm", "quick", 64, 32, {}),
+    Case(
+        "the rule-abiding cell by learning rate and schedule",
+        "l1_norm",
+        "default",
+        256,
+        32,
+        {"cell": "relu", "width": 16, "batch_size": 32},
+        (1, 4, 16, 64, 256, 1024),
+    ),
+    Case(
+        "the supervised table, 16 steps",
+        "table_supervised",
+        "quick",
+        64,
+        64,
+        {
+            "iterations": 2,
+            "steps": 8,
+            "validation_scenarios": 64,
+            "width": 16,
+            "frequencies": 2,
+            "strata": 2,
+        },
+        (1, 2, 4, 8, 16, 32),
+    ),
 )
 
 
@@ -76,33 +115,29 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def configs_of(experiment: Experiment, case: Case, device: str) -> dict[int, Any]:
-    """The configurations of the sweep, by their numbers."""
-    base = experiment.resolve("quick", {**case.overrides, "device": device}).model_dump(mode="json")
-    values = planned_values(experiment, plan_of(experiment, case, "auto"))
-    return {index: parse(experiment.config, {**base, **values(index)}) for index in range(case.trials)}
+def by_the_lab(case: Case, device: str, fuse: str) -> tuple[float, Run]:
+    """Seconds of a sweep as a person starts it, Ray's start and all trackers included, and what it left."""
+    os.environ["LAB_RUNS"] = tempfile.mkdtemp()
+    started = time.perf_counter()
+    run = run_sweep(
+        get(case.name),
+        preset=case.preset,
+        overrides={**case.fixed, "device": device},
+        trackers=standard_trackers(),
+        samples=case.trials,
+        search="random",
+        scheduler="none",
+        seed=SEED,
+        fuse=fuse,
+    )
+    spent = time.perf_counter() - started
+    found = Run(run.folder)
+    shutil.rmtree(os.environ["LAB_RUNS"])
+    return spent, found
 
 
-def plan_of(experiment: Experiment, case: Case, fuse: str) -> Any:
-    """The plan of the sweep."""
-    return make_plan(experiment, samples=case.trials, search="random", scheduler="none", seed=SEED, fuse=fuse)
-
-
-def by_the_lab(experiment: Experiment, case: Case, device: str, fuse: str) -> float:
-    """Seconds of a sweep as a person starts it, Ray's start and all trackers included."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["LAB_RUNS"] = folder
-        options = {"samples": case.trials, "search": "random", "scheduler": "none", "seed": SEED, "fuse": fuse}
-        overrides = {**case.overrides, "device": device}
-        spent = seconds(
-            lambda: run_sweep(experiment, preset="quick", overrides=overrides, trackers=standard_trackers(), **options)
-        )
-        ray.shutdown()
-        return spent
-
-
-def by_optuna(experiment: Experiment, configs: Mapping[int, Any]) -> float:
-    """Seconds of the same configurations as an Optuna study in memory, with two threads."""
+def by_optuna(experiment: Experiment, configs: Sequence[Any]) -> float:
+    """Seconds of some configurations as an Optuna study in memory, with two threads."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="minimize", sampler=optuna.samplers.RandomSampler(seed=SEED))
 
@@ -145,6 +180,8 @@ def bare(job: tuple[str, Mapping[int, Any], int]) -> float:
         return task.loss(members[0], stack.model(row), batch, knobs)
 
     step = vmap(grad_and_value(one, has_aux=True), in_dims=(0, dims, 0))
+    if task.replayable:
+        step = Replay(step)
     started = 0.0
     for count in range(1, steps + 4):
         if count == 4:
@@ -167,15 +204,11 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def limit(experiment: Experiment, case: Case, configs: Mapping[int, Any], device: str) -> float:
-    """Seconds of all gradient steps of the fused sweep and of nothing else, shards as parallel as there."""
-    plan = plan_of(experiment, case, "auto")
-    jobs = [
-        (experiment.name, {index: configs[index] for index in shard}, _steps(configs[shard[0]]))
-        for shard in cut(experiment, configs, plan)
-    ]
-    workers = 1 if device == "cuda" else plan.max_concurrent
+def limit(case: Case, configs: Mapping[int, Any], shards: Sequence[Sequence[int]], workers: int) -> float:
+    """Seconds of all gradient steps of the shards and of nothing else, as parallel as there."""
+    jobs = [(case.name, {index: configs[index] for index in shard}, _steps(configs[shard[0]])) for shard in shards]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        # The processes are there, and have imported what they need.
         list(pool.map(bare, [(name, members, 1) for name, members, _ in jobs[:workers]]))
         return seconds(lambda: list(pool.map(bare, jobs)))
 
@@ -185,22 +218,30 @@ def _steps(config: Any) -> int:
 
 
 def sweeps(case: Case, device: str) -> None:
-    """Measures the sweeps of one experiment and prints them."""
+    """Measures the sweeps of one case and prints them."""
     experiment = get(case.name)
-    configs = configs_of(experiment, case, device)
-    shards = cut(experiment, configs, plan_of(experiment, case, "auto"))
-    times = {
-        "(a) fused shards": by_the_lab(experiment, case, device, "auto"),
-        "(b) one Tune trial a configuration": by_the_lab(experiment, case, device, "off"),
-        "(c) Optuna in process, two workers": by_optuna(experiment, configs),
-        "gradient steps of (a), nothing else": limit(experiment, case, configs, device),
-    }
-    print(f"\n{case.name}: {case.trials} configurations of `quick`, {_steps(configs[0]):,} steps each, ", end="")
-    print(f"{len(shards)} shards of {min(map(len, shards))} to {max(map(len, shards))} members, device {device}")
-    print(f"{'':38}{'seconds':>10}{'trials a minute':>18}{'(a) is as fast':>17}")
-    fused = times["(a) fused shards"]
-    for name, spent in times.items():
-        print(f"{name:38}{spent:10.1f}{60 * case.trials / spent:18.1f}{spent / fused:16.2f}x")
+    fused, run = by_the_lab(case, device, "auto")
+    lone, _ = by_the_lab(case, device, "off")
+    configs = {index: parse(experiment.config, trial.config) for index, trial in run.trials.items()}
+    optuna_seconds = by_optuna(experiment, [configs[index] for index in range(case.optuna)])
+    together = {index for shard in run.shards for index in shard}
+    arithmetic = limit(case, configs, run.shards, 1 if device == "cuda" else run.manifest.plan.max_concurrent)
+    sizes = [len(shard) for shard in run.shards]
+    print(f"\n{case.name}, {case.title}: {case.trials} configurations of `{case.preset}`, {_steps(configs[0]):,} steps")
+    print(
+        f"each, {len(sizes)} shards of {min(sizes)} to {max(sizes)} members and {case.trials - len(together)} alone, ",
+        end="",
+    )
+    print(f"device {device}")
+    print(f"{'':38}{'trials':>8}{'seconds':>10}{'trials a minute':>18}{'(a) is as fast':>17}")
+    for name, trials, spent in (
+        ("(a) fused shards", case.trials, fused),
+        ("(b) one Tune trial a configuration", case.trials, lone),
+        ("(c) Optuna in process, two workers", case.optuna, optuna_seconds),
+        ("gradient steps of (a), nothing else", len(together), arithmetic),
+    ):
+        ratio = (case.trials / fused) / (trials / spent)
+        print(f"{name:38}{trials:8}{spent:10.1f}{60 * trials / spent:18.1f}{ratio:16.2f}x")
     sys.stdout.flush()
 
 
@@ -209,24 +250,19 @@ def growth(case: Case, device: str) -> None:
     experiment = get(case.name)
     task = experiment.population
     assert task is not None
-    short = {**case.overrides, "iterations": 2, "device": device}
-    base = experiment.resolve("quick", short)
+    base = experiment.resolve(case.preset, {**case.fixed, "iterations": 2, "device": device})
 
     def members(count: int) -> dict[int, Any]:
         return {seed: parse(experiment.config, {**base.model_dump(mode="json"), "seed": seed}) for seed in range(count)}
 
-    def population(count: int) -> float:
-        return seconds(lambda: train_population(task, members(count), lambda report, checkpoint: None))
-
-    population(2)
-    print(f"\n{case.name}: one population of `quick` networks that differ in seed, {_steps(base):,} steps and three ")
-    print(f"validations, one process, device {device}; in turn with one lone training")
-    print(f"{'members':>8}{'seconds':>10}{'trainings a minute':>20}{'as fast as alone':>18}{'ms a step, bare':>18}")
+    print(f"\n{case.name}, {case.title}: one population that differs in seed, {_steps(base):,} steps and three")
+    print(f"validations, in this process alone, device {device}; in turn with one lone training")
+    print(f"{'members':>8}{'seconds':>10}{'trainings a minute':>20}{'as fast as alone':>18}{'bare steps, share':>19}")
     for count in case.members:
         alone = seconds(lambda: experiment.fit(base, lambda metrics, checkpoint: None))
-        spent = population(count)
-        step = bare((case.name, members(count), 20))
-        print(f"{count:8,}{spent:10.2f}{60 * count / spent:20.1f}{alone * count / spent:17.1f}x{step:18.2f}")
+        spent = seconds(lambda: train_population(task, members(count), lambda report, checkpoint: None))  # noqa: B023
+        share = bare((case.name, members(count), 50)) * _steps(base) / 1e3 / spent
+        print(f"{count:8,}{spent:10.2f}{60 * count / spent:20.1f}{alone * count / spent:17.1f}x{100 * share:17.0f} %")
         sys.stdout.flush()
 
 
@@ -234,7 +270,7 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--only", choices=[case.name for case in CASES], help="one of the experiments")
+    parser.add_argument("--only", choices=sorted({case.name for case in CASES}), help="one of the experiments")
     args = parser.parse_args()
     print(
         f"{hardware(args.device)}; Python {platform.python_version()}, torch {torch.__version__}, Ray {ray.__version__}"
@@ -244,7 +280,8 @@ def main() -> None:
     for case in CASES:
         if args.only in (None, case.name):
             sweeps(case, args.device)
-            growth(case, args.device)
+            if case.members:
+                growth(case, args.device)
 
 
 if __name__ == "__main__":
