@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 ARTEFACT = ("model.safetensors", "model.json", "untrained.safetensors")
-"""The files of a network that builds tables, before and after training; the format is `lab.tables.learned`'s."""
+"""The files of a network, after training and before; what is in them is for the task to say."""
 
 _PACKAGES = ("lookup-lab", "ray", "torch", "gymnasium", "numpy", "pandas", "optuna", "mlflow", "safetensors")
 
