@@ -48,6 +48,8 @@ register(
             "width": tune.choice([4, 16]),
             "batch_size": tune.choice([16, 32]),
             "schedule": tune.choice(["constant", "cosine", "geometric"]),
+            # Success is a share of trials, so each has weights and sequences of its own.
+            "seed": tune.randint(0, 2**31 - 1),
         },
         metric=TASK.objective,
         mode=TASK.mode,

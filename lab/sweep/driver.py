@@ -25,6 +25,7 @@ from lab.sweep.halt import Halt
 from lab.sweep.plan import check_unchanged, iterations_of, make_plan, narrow
 from lab.sweep.recorder import Recorder
 from lab.sweep.searcher import JournalSearcher
+from lab.sweep.shards import LEAST, LEAST_ON_CLUSTER
 from lab.sweep.storage import Storage, check_nodes, open_storage, unseen
 from lab.sweep.trainable import make_trainable
 from lab.tracking import Tracker, Tracking
@@ -145,11 +146,11 @@ def sweep(
 def _tune(experiment: Experiment, base: Any, run: Run, tracking: Tracking, storage: Storage, halt: Halt) -> None:
     plan = run.manifest.plan
     if plan.fuse:
-        processes = plan.max_concurrent
+        processes, least = plan.max_concurrent, LEAST_ON_CLUSTER
         if not (plan.address or os.environ.get("RAY_ADDRESS")):
             # A cluster may grow; this machine does not, and a shard that waits had better be part of one that trains.
-            processes = min(processes, slots(experiment.resources(base)))
-        begin(experiment, base, run, tracking, processes)
+            processes, least = min(processes, slots(experiment.resources(base))), LEAST
+        begin(experiment, base, run, tracking, processes, least)
     scheduler, overdue = None, {}
     if plan.scheduler == "asha":
         scheduler = JournalASHA(metric=experiment.metric, mode=experiment.mode, iterations=iterations_of(base))

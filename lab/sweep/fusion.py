@@ -20,7 +20,7 @@ from lab.tracking import Tracking
 __all__ = ["begin", "slots"]
 
 
-def begin(experiment: Experiment, base: Config, run: Run, tracking: Tracking, processes: int) -> None:
+def begin(experiment: Experiment, base: Config, run: Run, tracking: Tracking, processes: int, least: int) -> None:
     """Records all planned trials, the ends of those that no configuration has, and the shards.
 
     Random and grid searches draw a trial from its index alone, so they are all known. What a kill leaves undone is done
@@ -32,6 +32,7 @@ def begin(experiment: Experiment, base: Config, run: Run, tracking: Tracking, pr
         run: claimed by this process.
         tracking: is told of new trials.
         processes: how many shards can train at once.
+        least: members of a shard that is cut off only to keep one more process busy.
 
     Raises:
         RequestError: the experiment's trials no longer train as one.
@@ -65,7 +66,7 @@ def begin(experiment: Experiment, base: Config, run: Run, tracking: Tracking, pr
     memory = int(run.manifest.plan.shard_memory * 2**30)
     groups = group(experiment.population, configs, memory, lambda config: _bytes(experiment.population, config))
     if groups:
-        run.add_shards(cut(groups, processes))
+        run.add_shards(cut(groups, processes, least))
 
 
 def slots(wanted: Mapping[str, float]) -> int:

@@ -13,11 +13,11 @@ from typing import Any
 
 from lab.population_task import PopulationTask
 
-__all__ = ["LEAST", "Group", "cut", "group"]
+__all__ = ["LEAST", "LEAST_ON_CLUSTER", "Group", "cut", "group"]
 
-LEAST = 8
+LEAST, LEAST_ON_CLUSTER = 8, 64
 """Members that a shard has at least, if it is cut off only to keep one more process busy: what fusing saves goes with
-the number of members."""
+the number of members. A cluster may have, or get, any number of processes: more than these are not split for it."""
 
 _FIELDS = ("iterations", "steps", "device", "threads", "checkpoint_every")
 """What a shard has one of, besides what the task's key says."""
@@ -65,7 +65,7 @@ def group(
     return groups
 
 
-def cut(groups: Sequence[Group], processes: int) -> list[list[int]]:
+def cut(groups: Sequence[Group], processes: int, least: int = LEAST) -> list[list[int]]:
     """The shards of some groups.
 
     Members are dealt out to the shards of a group in turn, so that each has some of every corner of a grid: halving
@@ -73,7 +73,8 @@ def cut(groups: Sequence[Group], processes: int) -> list[list[int]]:
 
     Args:
         groups: what there is to train as one.
-        processes: how many shards can train at once; as many there are, as long as each has `LEAST` members.
+        processes: how many shards can train at once; as many there are, as long as each has `least` members.
+        least: see there.
 
     Returns:
         Each shard's members, ascending; the largest shards first, because they train longest. A single member that is
@@ -83,7 +84,7 @@ def cut(groups: Sequence[Group], processes: int) -> list[list[int]]:
     while sum(pieces) < processes:
         sizes = [len(one.members) // (count + 1) for one, count in zip(groups, pieces, strict=True)]
         largest = max(range(len(groups)), key=sizes.__getitem__, default=None)
-        if largest is None or sizes[largest] < LEAST:
+        if largest is None or sizes[largest] < least:
             break
         pieces[largest] += 1
     shards = [

@@ -19,6 +19,8 @@ from lab.tasks.l1_norm.config import L1NormConfig
 __all__ = ["RANGES", "Range", "blocks", "longest", "sequences", "validation_sequences"]
 
 _OUTLIER = 1e4
+_BLOCK = 1 << 20
+"""Bytes of the entries of a block."""
 _VALIDATION_SEED = 0
 """All members are validated on the same sequences, so that their objectives can be compared."""
 
@@ -98,19 +100,22 @@ def longest(config: L1NormConfig, step: int) -> int:
 
 
 def blocks(config: L1NormConfig, iteration: int) -> Iterator[Mapping[str, Tensor]]:
-    """The batches of an iteration (`lab.population_task.PopulationTask.blocks`), one block.
+    """The batches of an iteration (`lab.population_task.PopulationTask.blocks`), in blocks of about a megabyte.
 
     Yields:
-        `x`, real (steps, B, max_length), zero behind the end of a sequence; `last`, int64 (steps, B, 1), the place of
-        its last entry; `y`, real (steps, B), the exact sum of absolute values, taken in float64. Real is
-        `config.dtype`.
+        `x`, real (n, B, max_length), zero behind the end of a sequence; `last`, int64 (n, B, 1), the place of its last
+        entry; `y`, real (n, B), the exact sum of absolute values, taken in float64. Real is `config.dtype`.
     """
-    rng, shape = stream("train", config.seed, iteration), (config.steps, config.batch_size)
-    most = np.array([longest(config, iteration * config.steps + step) for step in range(config.steps)])
-    lengths = rng.integers(1, most[:, None] + 1, shape)
-    drawn = RANGES[config.input_range].draw(rng, config.steps * config.batch_size, config.max_length)
-    entries = drawn.reshape(*shape, config.max_length).astype(np.float64)
-    entries *= np.arange(config.max_length) < lengths[..., None]
-    x, y, last = (torch.from_numpy(array) for array in (entries, np.abs(entries).sum(axis=-1), lengths[..., None] - 1))
-    dtype = torch.float64 if config.dtype == "float64" else torch.float32
-    yield {"x": x.to(dtype), "y": y.to(dtype), "last": last}
+    rng, dtype = stream("train", config.seed, iteration), getattr(torch, config.dtype)
+    first, end = iteration * config.steps, (iteration + 1) * config.steps
+    size = max(1, _BLOCK // (8 * config.batch_size * config.max_length))
+    for start in range(first, end, size):
+        steps = range(start, min(start + size, end))
+        shape = (len(steps), config.batch_size)
+        most = np.array([longest(config, step) for step in steps])
+        lengths = rng.integers(1, most[:, None] + 1, shape)
+        entries = RANGES[config.input_range].draw(rng, len(steps) * config.batch_size, config.max_length)
+        entries = entries.reshape(*shape, config.max_length).astype(np.float64)
+        entries *= np.arange(config.max_length) < lengths[..., None]
+        x, y, last = (torch.from_numpy(array) for array in (entries, np.abs(entries).sum(-1), lengths[..., None] - 1))
+        yield {"x": x.to(dtype), "y": y.to(dtype), "last": last}
