@@ -28,8 +28,8 @@ class Result:
 class Fit(Protocol):
     """A training: a plain function that knows nothing of Tune.
 
-    `metrics` always hold `iteration` (counted from 1), `seconds` (training time so far, continued over a resume) and
-    the experiment's objective. A checkpoint directory is complete in itself: the latest training state, and the
+    `metrics` always hold `iteration` (counted from 1), `seconds` (training time so far, continued over a resume; of a
+    member of a population its share, and `members` is above 1) and the experiment's objective. A checkpoint directory is complete in itself: the latest training state, and the
     artefact (`model.safetensors`, `model.json`) of the best network by validation so far. `resume` is such a directory.
     """
 
@@ -97,6 +97,12 @@ class Experiment:
                     raise unknown_name(f"config field of {self.name}", key, self.config.model_fields)
         if self.mode not in ("min", "max"):
             raise RequestError(f"expected the mode min or max, but got {self.mode!r}")
+        task = self.population
+        if task is not None and (task.objective, task.mode) != (self.metric, self.mode):
+            raise RequestError(
+                f"expected the population of {self.name} to have the objective {self.metric!r} ({self.mode}), "
+                f"but it has {task.objective!r} ({task.mode})"
+            )
 
     def resolve(self, preset: str = "default", overrides: Mapping[str, Any] | None = None) -> Config:
         """The configuration of a preset with some fields replaced.

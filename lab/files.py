@@ -74,7 +74,7 @@ def write_files(files: Mapping[Path, bytes]) -> None:
         files: path -> content; folders are made as needed.
 
     Raises:
-        WorkError: a folder cannot be written, or the disk is full; no file is replaced then.
+        WorkError: a folder cannot be written, or the disk is full; each file is whole then, old or new.
     """
     temporary: dict[Path, Path] = {}
     path = Path()

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-__all__ = ["Members", "Model", "PopulationTask"]
+__all__ = ["SCHEDULE", "Members", "Model", "PopulationTask"]
+
+SCHEDULE = ("iterations", "steps", "device", "threads", "checkpoint_every")
+"""Config fields that members have in common, besides what `PopulationTask.key` says."""
 
 
 class Model(Protocol):

@@ -16,7 +16,7 @@ from lab.tables.learned import DESCRIPTION, MODEL, family_of, split_trial
 from lab.tables.learned import UNTRAINED as UNTRAINED_TENSORS
 from lab.tables.registry import Builder, get, spectrum
 
-__all__ = ["ENOUGH_SEEDS", "Kind", "Method", "Training", "finished_runs", "methods"]
+__all__ = ["ENOUGH_SEEDS", "Kind", "Method", "Training", "finished_runs", "methods", "seeds_note"]
 
 Kind = Literal["classical", "supervised", "ppo", "learned"]
 BASELINE = "maglev"
@@ -36,7 +36,8 @@ class Training:
         run: name of the run.
         folder: its folder.
         trials: the trials that are the seeds.
-        seconds: wall time.
+        seconds: wall time; of trials that trained as one with others, their share of it.
+        shared: whether it is a share.
         steps: environment steps, or training pairs; None where the run does not record them.
         steps_name: what `steps` counts: the metric's name.
         searched: trials of the sweep that the best was picked from, 0 for a plain training.
@@ -48,6 +49,7 @@ class Training:
     folder: Path
     trials: tuple[int, ...]
     seconds: tuple[float, ...]
+    shared: bool
     steps: tuple[float, ...] | None
     steps_name: str | None
     searched: int
@@ -89,14 +91,19 @@ class Method:
     @property
     def seeds_note(self) -> str:
         """`no seeds`, `one seed: not a result`, `3 seeds: too few for a result`, `5 seeds`."""
-        if self.seeds < 2:
-            return "one seed: not a result" if self.seeds else "no seeds"
-        return f"{self.seeds} seeds" + ("" if self.seeds >= ENOUGH_SEEDS else ": too few for a result")
+        return seeds_note(self.seeds) if self.seeds else "no seeds"
 
     @property
     def seed_key(self) -> str:
         """Equal for methods whose seeds belong together: a network, and itself before training."""
         return self.label.removesuffix(UNTRAINED)
+
+
+def seeds_note(seeds: int) -> str:
+    """What stands behind a figure: `64 seeds`, `3 seeds: too few for a result`, `one seed: not a result`."""
+    if seeds < 2:
+        return "one seed: not a result"
+    return f"{seeds} seeds" + ("" if seeds >= ENOUGH_SEEDS else ": too few for a result")
 
 
 UNTRAINED = ", untrained"
@@ -259,6 +266,7 @@ def _training(run: Run, kept: list[Trial]) -> Training:
         folder=run.folder,
         trials=tuple(t.index for t in kept),
         seconds=tuple(last(t, "seconds") or 0.0 for t in kept),
+        shared=any((row.get("members") or 1) > 1 for t in kept for row in t.results.values()),
         steps=tuple(last(t, steps_name) or 0.0 for t in kept) if steps_name else None,
         steps_name=steps_name,
         searched=len(run.trials) if run.manifest.kind == "sweep" else 0,

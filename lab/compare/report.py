@@ -84,6 +84,7 @@ def _method(method: Method) -> dict[str, Any]:
             "run": training.run,
             "trials": list(training.trials),
             "seconds": list(training.seconds),
+            "seconds_are_shares": training.shared,
             "mean_seconds": sum(training.seconds) / len(training.seconds),
             "steps": None if training.steps is None else list(training.steps),
             "mean_steps": None if training.steps is None else sum(training.steps) / len(training.steps),

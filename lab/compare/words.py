@@ -272,6 +272,8 @@ def _cost(analysis: Analysis, row: Row) -> str | None:
         return None
     mean = sum(training.seconds) / len(training.seconds)
     text = f"Training took {duration(mean)}" + (" for each seed" if len(training.seconds) > 1 else "")
+    if training.shared:
+        text += ", its share of the time of the trials that trained as one with it"
     if training.steps and training.steps_name:
         steps = count(sum(training.steps) / len(training.steps))
         text += f" ({steps} {AXES.get(training.steps_name, training.steps_name)})"

@@ -37,7 +37,8 @@ def begin(experiment: Experiment, base: Config, run: Run, tracking: Tracking, pr
     Raises:
         RequestError: the experiment's trials no longer train as one.
     """
-    if experiment.population is None:
+    task = experiment.population
+    if task is None:
         raise RequestError(
             f"expected an experiment whose trials train as one, as when the run was made, but {experiment.name} has no "
             "population any more: start a new sweep"
@@ -64,7 +65,7 @@ def begin(experiment: Experiment, base: Config, run: Run, tracking: Tracking, pr
         run.add_ends(ends)
         tracking.trial_ends([run.trials[index] for index in ends])
     memory = int(run.manifest.plan.shard_memory * 2**30)
-    groups = group(experiment.population, configs, memory, lambda config: _bytes(experiment.population, config))
+    groups = group(task, configs, memory, lambda config: _bytes(task, config))
     if groups:
         run.add_shards(cut(groups, processes, least))
 
@@ -87,10 +88,9 @@ def _parse(experiment: Experiment, values: Mapping[str, Any]) -> Config | Reques
         return error
 
 
-def _bytes(task: PopulationTask | None, config: Config) -> int:
+def _bytes(task: PopulationTask, config: Config) -> int:
     from lab.sweep.population import member_bytes
 
-    assert task is not None
     try:
         return member_bytes(task, config)
     except Exception:

@@ -98,7 +98,7 @@ def train_population(
 
     Args:
         task: of the members.
-        configs: member -> configuration; `task.key` is the same for all.
+        configs: member -> configuration; `task.key` and the fields of `SCHEDULE` are the same for all.
         report: called once an iteration, with a checkpoint directory when one is due and when a member finished or was
             stopped. It holds the state of those that go on, and under `members/<member>` the artefact of each that
             finished or was stopped with this iteration. It lives no longer than the call.
@@ -108,7 +108,8 @@ def train_population(
         eta: one member in `eta` passes a rung.
 
     Raises:
-        RequestError: no such device, or a checkpoint that is damaged, of another network or of other members.
+        RequestError: members that cannot be trained as one, no such device, or a checkpoint that is damaged, of another
+            network or of other members.
     """
     with Population.of(task, configs, fused=len(configs) > 1, resume=resume) as population:
         while population.members:

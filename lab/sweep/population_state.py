@@ -21,7 +21,7 @@ from torch.func import grad_and_value, vmap
 from lab.errors import RequestError
 from lab.experiment import require_device
 from lab.files import read_json, sha256, write_bytes, write_json
-from lab.population_task import PopulationTask
+from lab.population_task import SCHEDULE, PopulationTask
 from lab.sweep.replay import Replay
 from lab.sweep.stack import Mapped, Stack
 
@@ -34,9 +34,12 @@ _AT_ONCE = 1 << 28
 
 
 def member_bytes(task: PopulationTask, config: Any) -> int:
-    """The memory that one member takes in training, in bytes: its weights six times over (moments, gradients, best and
-    first ones), a block of batches three times (drawn, stacked with the others', and in use), and twice what the
-    gradient of one loss keeps (what is kept, and what is made of it)."""
+    """The memory that one member takes in training, in bytes.
+
+    Its weights sixteen times over (moments, gradients, best and first ones, and two copies of them all while a checkpoint
+    is written), a block of batches three times (drawn, stacked with the others', and in use), and twice what the gradient
+    of one loss keeps (what is kept, and what is made of it). What an evaluation takes is for the task to bound.
+    """
     module = task.init(config)
     block = next(task.blocks(config, 0))
     batch = {name: value[0] for name, value in block.items()}
@@ -52,7 +55,7 @@ def member_bytes(task: PopulationTask, config: Any) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
         task.loss(config, module, batch, knobs)
-    return 6 * weights + 3 * sum(value.nbytes for value in block.values()) + 2 * sum(kept.values())
+    return 16 * weights + 3 * sum(value.nbytes for value in block.values()) + 2 * sum(kept.values())
 
 
 class Population:
@@ -67,6 +70,11 @@ class Population:
     def __init__(self, task: PopulationTask, configs: Mapping[int, Any], *, fused: bool) -> None:
         first = next(iter(configs.values()))
         require_device(first)
+        kinds = {(task.key(one), *(getattr(one, name) for name in SCHEDULE)) for one in configs.values()}
+        if len(kinds) > 1 or (len(configs) > 1 and task.key(first) is None):
+            raise RequestError(
+                f"expected members with one key and the same {', '.join(SCHEDULE)}, but got {len(kinds)} kinds of them"
+            )
         self._task, self._fused = task, fused
         self._mapped: dict[Callable[..., Any], Replay] | None = {} if task.replayable else None
         self._steps_mapped: dict[int | None, Callable[..., Any]] = {}
@@ -75,6 +83,7 @@ class Population:
         self._chunk = max(1, _AT_ONCE // member_bytes(task, first)) if large else None
         self._configs: list[Any] = list(configs.values())
         self.members, self.iteration, self.iterations = list(configs), 0, first.iterations
+        self._begun = list(configs)
         self._name = task.objective.partition("/")[2]
         device = torch.device(first.device)
         self._stack = Stack([task.init(config) for config in self._configs], device)
@@ -184,12 +193,16 @@ class Population:
         device = self._stack.device
         index = None if len(streams) == len(self) else torch.tensor(place, device=device)
         for each in zip(*drawn, strict=True):
-            # (n, streams, ...): the batch of a step lies together, whichever members share it.
-            block = {name: torch.stack([one[name] for one in each], dim=1).to(device) for name in each[0]}
+            if len(each) == 1:
+                block = {name: value.to(device) for name, value in each[0].items()}
+            else:
+                # (n, streams, ...): the batch of a step lies together, whichever members share it.
+                block = {name: torch.stack([one[name] for one in each], dim=1).to(device) for name in each[0]}
+            del each
             for number in range(len(next(iter(block.values())))):
                 batch = {name: value[number] for name, value in block.items()}
-                if len(each) == 1:
-                    yield {name: value[0] for name, value in batch.items()}, None
+                if len(streams) == 1:
+                    yield batch, None
                 else:
                     yield batch if index is None else {name: value[index] for name, value in batch.items()}, 0
 
@@ -244,6 +257,10 @@ class Population:
         if len(rows) == len(self):
             return
         self._stack.keep(rows)
+        # Records are of shapes that will not come again.
+        self._steps_mapped.clear()
+        if self._mapped is not None:
+            self._mapped.clear()
         for name in ("members", "_configs", "_best", "_seconds", "_untrained"):
             values = getattr(self, name)
             setattr(self, name, [values[row] for row in rows])
@@ -268,6 +285,7 @@ class Population:
         progress = {
             "iteration": self.iteration,
             "members": self.members,
+            "begun": self._begun,
             "seconds": self._seconds,
             "best_objective": self._best,
             "untrained_objective": self._untrained,
@@ -287,6 +305,7 @@ class Population:
             tensors = load_tensors(path.read_bytes())
             parameters = {name: tuple(shape) for name, shape in progress["parameters"].items()}
             there = {int(member): row for row, member in enumerate(progress["members"])}
+            begun = [int(member) for member in progress["begun"]]
             columns = {
                 name: [float(value) for value in progress[name]]
                 for name in ("seconds", "best_objective", "untrained_objective")
@@ -299,6 +318,10 @@ class Population:
         mine = dict(zip(layout.names, layout.shapes, strict=True))
         if parameters != mine:
             raise RequestError(f"expected at {path} a network with {mine}, but got {parameters}")
+        strange = [member for member in self.members if member not in begun]
+        if strange:
+            raise RequestError(f"expected at {directory} a population with member {strange[0]}, but got {begun}")
+        self._begun = begun
         self._keep([row for row, member in enumerate(self.members) if member in there])
         rows = [there[member] for member in self.members]
         self.iteration = iteration

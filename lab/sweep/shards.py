@@ -11,16 +11,13 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.population_task import PopulationTask
+from lab.population_task import SCHEDULE, PopulationTask
 
 __all__ = ["LEAST", "LEAST_ON_CLUSTER", "Group", "cut", "group"]
 
 LEAST, LEAST_ON_CLUSTER = 8, 64
 """Members that a shard has at least, if it is cut off only to keep one more process busy: what fusing saves goes with
 the number of members. A cluster may have, or get, any number of processes: more than these are not split for it."""
-
-_FIELDS = ("iterations", "steps", "device", "threads", "checkpoint_every")
-"""What a shard has one of, besides what the task's key says."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ def group(
     for index, config in sorted(configs.items()):
         key = task.key(config)
         if key is not None:
-            found.setdefault((key, *(getattr(config, name) for name in _FIELDS)), []).append(index)
+            found.setdefault((key, *(getattr(config, name) for name in SCHEDULE)), []).append(index)
     groups = []
     for members in found.values():
         if len(members) > 1:

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-__all__ = ["linear", "score", "silu"]
+__all__ = ["linear", "score", "silu", "stacked"]
 
 
 def linear(layer: nn.Module, values: Tensor) -> Tensor:
@@ -34,8 +34,8 @@ def silu(values: Tensor) -> Tensor:
     return cast(Tensor, _Silu.apply(values))
 
 
-def _stacked(info: Any, in_dims: tuple[int | None, ...], inputs: tuple[Any, ...]) -> list[Any]:
-    """The inputs with the networks as their first axis."""
+def stacked(info: Any, in_dims: tuple[int | None, ...], inputs: tuple[Any, ...]) -> list[Any]:
+    """The inputs of a mapped function, as `torch.autograd.Function.vmap` has them, with the map's axis as the first."""
     return [
         value
         if not isinstance(value, Tensor)
@@ -70,7 +70,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, int]:
-        return _Linear.apply(*_stacked(info, in_dims, inputs)), 0
+        return _Linear.apply(*stacked(info, in_dims, inputs)), 0
 
 
 class _Silu(torch.autograd.Function):
@@ -88,4 +88,4 @@ class _Silu(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, int]:
-        return _Silu.apply(*_stacked(info, in_dims, inputs)), 0
+        return _Silu.apply(*stacked(info, in_dims, inputs)), 0

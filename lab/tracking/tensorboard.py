@@ -50,7 +50,8 @@ class TensorBoardTracker:
                 self._add(trial, iteration)
             if trial.ended:
                 self._finish(trial)
-        self._flush()
+            # One after the other: all that hundreds of trials ever reported would fill the memory.
+            self._flush()
 
     def trial_starts(self, trials: Sequence[Trial]) -> None:
         """Begins the event files of trials with their hyperparameters."""

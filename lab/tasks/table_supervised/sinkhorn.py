@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lab.tables.layers import stacked
+
 __all__ = ["sinkhorn"]
 
 _NEVER = -1e9
@@ -107,15 +109,7 @@ class _Sinkhorn(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
-        stacked = [
-            value
-            if not isinstance(value, Tensor)
-            else value.expand(info.batch_size, *value.shape)
-            if dim is None
-            else value.movedim(dim, 0)
-            for value, dim in zip(inputs, in_dims, strict=True)
-        ]
-        return _Sinkhorn.apply(*stacked), (0, 0)
+        return _Sinkhorn.apply(*stacked(info, in_dims, inputs)), (0, 0)
 
 
 def _limited(sums: Tensor, least: Tensor, most: Tensor, present: Tensor) -> Tensor:

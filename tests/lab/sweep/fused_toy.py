@@ -43,6 +43,7 @@ class LineTask:
     objective = "validation/loss"
     mode = "min"
     betas = (0.9, 0.999)
+    replayable = False
 
     def key(self, config: LineConfig) -> Any:
         return None if config.alone else config.width

@@ -39,14 +39,14 @@ def drive(experiment: Experiment, folder: Path) -> Run:
 def test_a_shard_whose_training_raises_fails_all_its_members_and_no_other() -> None:
     space = SPACE | {"width": tune.choice([2, 3])}
     broken = lines(space=space)
-    batches = broken.population.batches
+    blocks = broken.population.blocks
 
     def some(config, iteration):
         if config.width == 2 and iteration == 2:
             raise ValueError("the loss went\nthrough the roof")
-        return batches(config, iteration)
+        return blocks(config, iteration)
 
-    broken.population.batches = some
+    broken.population.blocks = some
     run = drive(broken, new_run(broken, samples=10))
     assert len(run.shards) == 2
     for trial in run.trials.values():

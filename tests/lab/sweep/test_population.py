@@ -233,6 +233,34 @@ def test_a_member_can_be_taken_out_of_a_checkpoint(tmp_path: Path) -> None:
         assert strip(one) == pytest.approx(strip(other), abs=1e-9)
 
 
+def test_where_large_is_good_the_best_are_the_largest(tmp_path: Path) -> None:
+    class Largest(LineTask):
+        mode = "max"
+
+        def evaluate(self, members: Members, iteration: int) -> list[dict[str, float]]:
+            return [{"validation/error": config.rate - abs(iteration - 2.0)} for config in members.configs]
+
+    log = Log(tmp_path)
+    train_population(Largest(), {i: Line(rate=0.01 * (i + 1)) for i in range(4)}, log, rungs=(3,), eta=4)
+    assert {member for member, end in log.ends.items() if end.status == "stopped"} == {0, 1, 2}
+    assert [row["best/error"] for row in log.rows[3]] == pytest.approx([0.04 - 1, 0.04, 0.04, 0.04])
+
+
+def test_members_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
+    log = Log(tmp_path)
+    for other in (Line(iterations=8), Line(width=7), Line(steps=9)):
+        with pytest.raises(RequestError, match=r"^expected members with one key [^\n]*2 kinds of them$"):
+            train_population(TASK, {0: Line(), 1: other}, log)
+    assert not log.reports
+
+
+def test_the_checkpoint_of_other_members_is_refused(tmp_path: Path) -> None:
+    log = Log(tmp_path)
+    train_population(TASK, FOUR, log)
+    with pytest.raises(RequestError, match=r"a population with member 7, but got \[3, 5, 8, 9\]"):
+        train_population(TASK, {7: FOUR[8]}, log, resume=log.checkpoints[2])
+
+
 def test_the_best_weights_are_kept_not_the_last(tmp_path: Path) -> None:
     class Worsening(LineTask):
         def evaluate(self, members: Members, iteration: int) -> list[dict[str, float]]:
