@@ -29,8 +29,9 @@ class Fit(Protocol):
     """A training: a plain function that knows nothing of Tune.
 
     `metrics` always hold `iteration` (counted from 1), `seconds` (training time so far, continued over a resume; of a
-    member of a population its share, and `members` is above 1) and the experiment's objective. A checkpoint directory is complete in itself: the latest training state, and the
-    artefact (`model.safetensors`, `model.json`) of the best network by validation so far. `resume` is such a directory.
+    member of a population its share, where `members` is above 1) and the experiment's objective. A checkpoint directory
+    is complete in itself: the latest training state, and the artefact (`model.safetensors`, `model.json`) of the best
+    network by validation so far. `resume` is such a directory.
     """
 
     def __call__(self, config: Any, report: Report, *, resume: Path | None = None) -> Result: ...

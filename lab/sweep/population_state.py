@@ -36,9 +36,10 @@ _AT_ONCE = 1 << 28
 def member_bytes(task: PopulationTask, config: Any) -> int:
     """The memory that one member takes in training, in bytes.
 
-    Its weights sixteen times over (moments, gradients, best and first ones, and two copies of them all while a checkpoint
-    is written), a block of batches three times (drawn, stacked with the others', and in use), and twice what the gradient
-    of one loss keeps (what is kept, and what is made of it). What an evaluation takes is for the task to bound.
+    Its weights sixteen times over (moments, gradients, best and first ones, and two copies of them all while a
+    checkpoint is written), a block of batches three times (drawn, stacked with the others', and in use), and twice what
+    the gradient of one loss keeps (what is kept, and what is made of it). What an evaluation takes is for the task to
+    bound.
     """
     module = task.init(config)
     block = next(task.blocks(config, 0))
