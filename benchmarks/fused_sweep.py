@@ -270,15 +270,15 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--only", choices=sorted({case.name for case in CASES}), help="one of the experiments")
+    parser.add_argument("--case", type=int, choices=range(1, len(CASES) + 1), help="one of the cases (default: all)")
     args = parser.parse_args()
     print(
         f"{hardware(args.device)}; Python {platform.python_version()}, torch {torch.__version__}, Ray {ray.__version__}"
     )
     print(f"commit {commit('lab', 'experiments', 'benchmarks/fused_sweep.py')}, ", end="")
     print(f"python benchmarks/fused_sweep.py {' '.join(sys.argv[1:])}".rstrip())
-    for case in CASES:
-        if args.only in (None, case.name):
+    for number, case in enumerate(CASES, start=1):
+        if args.case in (None, number):
             sweeps(case, args.device)
             if case.members:
                 growth(case, args.device)

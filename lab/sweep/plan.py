@@ -103,7 +103,8 @@ def make_plan(
         storage: where Tune's checkpoints go: a folder that every node sees, or a bucket (`s3://...`). By default the
             run folder.
         address: of an existing Ray cluster (`auto`, `host:port`). By default a Ray of its own on this machine.
-        max_failures: how often a trial or shard is started again from its last checkpoint after its process died.
+        max_failures: how often a trial or shard is started again from its last checkpoint after its process died; after
+            that, the members of a shard that have not ended fail together.
         fuse: one of `FUSES`; `auto` trains trials as one wherever the task, the search and the scheduler allow it.
         shard_memory: what the training of one shard may take, in GiB; it bounds the number of its members.
 
