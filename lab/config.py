@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -39,6 +40,10 @@ def parse(config: type[C], values: Mapping[str, Any]) -> C:
         where = ".".join(str(part) for part in first["loc"]) or config.__name__
         if first["type"] == "extra_forbidden":
             raise RequestError(f"unknown config field {where!r}") from None
+        if first["type"] == "literal_error":
+            allowed = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+            if allowed:
+                raise unknown_name(where, first["input"], allowed) from None
         message = first["msg"].removeprefix("Value error, ")
         got = f", but got {first['input']!r}" if first["loc"] else ""
         raise RequestError(f"{where}: {message[0].lower()}{message[1:]}{got}") from None

@@ -1,5 +1,7 @@
 """A wrong field must be named in one line, before anything runs."""
 
+from typing import Literal
+
 import pytest
 from pydantic import Field
 
@@ -11,6 +13,7 @@ class Net(Config):
     learning_rate: float = Field(1e-3, gt=0)
     widths: tuple[int, ...] = (64, 64)
     mask: bool = True
+    shape: Literal["flat", "deep"] = "flat"
     seed: int = 0
 
 
@@ -35,6 +38,7 @@ def test_assignments_become_a_config(texts, expected):
         (["learning_rate=-1"], "learning_rate: input should be greater than 0, but got -1"),
         (["learning_rate=fast"], "learning_rate: input should be a valid number"),
         (["learning_rate=.nan"], "learning_rate: input should be a finite number"),
+        (["shape=flta"], "unknown shape 'flta': expected one of deep, flat. Did you mean 'flat'?"),
         (["seed=1.5"], "seed: input should be a valid integer"),
         (["widths=[1, x]"], "widths.1: "),
         (["seed"], "expected key=value, but got 'seed'"),
