@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +14,11 @@ from lab.compare.evaluate import Evaluation, evaluate
 from lab.compare.figures import draw
 from lab.compare.methods import Method, methods
 from lab.compare.output import refuse_report, write_report
+from lab.compare.provenance import claimed, note_readings, origin, provenance, read_before
 from lab.compare.report import document, render
 from lab.compare.suites import Suite, suite
 from lab.errors import RequestError
-from lab.runs import Reading, Run, git_commit, versions
+from lab.runs import Run
 from lab.tables.registry import get
 
 __all__ = ["SUITES_BY_DEFAULT", "Comparison", "Progress", "compare", "refuse_report"]
@@ -114,45 +112,24 @@ def compare(
     refuse_report(out, force=force)
     asked = [suite(name, count) for name in dict.fromkeys(suites or SUITES_BY_DEFAULT)]
     compared = methods(names, builders)
-    with _claimed(compared) as runs:
+    trained = {m.label: m.training.folder for m in compared if m.trained and m.training is not None}
+    # Once for each folder: two trials of a run are two methods, but its lock lets in one holder only.
+    with claimed(trained.values()) as held:
+        by_folder = {run.folder: run for run in held}
+        runs = {label: by_folder[folder] for label, folder in trained.items()}
         for method in compared:
             for name in method.builders:
                 get(name)
         fits, skipped = _fitting(compared, asked)
         analyses = [analyse(each, found) for each, found in zip(asked, _score(asked, fits, progress), strict=True)]
-        read_before = {label: len({reading.when for reading in run.manifest.readings}) for label, run in runs.items()}
-        _record(runs, compared, asked, fits)
+        before = {label: read_before(run) for label, run in runs.items()}
+        note_readings(_readings(runs, compared, asked, fits))
     lines = curves(compared)
     figures = draw(analyses, lines)
-    provenance = {
-        "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "commit": git_commit(),
-        "versions": versions(),
-        "runs": {label: _origin(run, compared, label, read_before[label]) for label, run in runs.items()},
-    }
-    content = document(analyses, compared, lines, figures, provenance, skipped)
+    origins = {label: {**origin(run, before[label]), "trials": _trials(compared, label)} for label, run in runs.items()}
+    content = document(analyses, compared, lines, figures, {**provenance(), "runs": origins}, skipped)
     written = write_report(out, render(content, figures), content, figures)
     return Comparison(analyses, content, written.html, written.json, written.figures)
-
-
-@contextmanager
-def _claimed(compared: list[Method]) -> Iterator[dict[str, Run]]:
-    """The runs of all trained methods, held for writing: label -> run."""
-    with ExitStack() as stack:
-        claimed: dict[Path, Run] = {}
-        runs = {}
-        for method in compared:
-            if method.trained and method.training is not None:
-                folder = method.training.folder
-                # Once for each folder: two trials of a run are two methods, but its lock lets in one holder only.
-                if folder not in claimed:
-                    run = Run(folder)
-                    run.claim()
-                    stack.callback(run.release)
-                    claimed[folder] = run
-                runs[method.label] = claimed[folder]
-        yield runs
 
 
 def _fitting(compared: list[Method], asked: list[Suite]) -> tuple[dict[str, list[Method]], list[dict[str, str]]]:
@@ -192,29 +169,20 @@ def _score(asked: list[Suite], fits: dict[str, list[Method]], progress: Progress
         yield found
 
 
-def _record(runs: dict[str, Run], compared: list[Method], asked: list[Suite], fits: dict[str, list[Method]]) -> None:
-    """Notes in each run which suites were read of which trials: a suite read often is no longer held out."""
-    when = datetime.now(UTC).isoformat(timespec="seconds")
+def _readings(
+    runs: dict[str, Run], compared: list[Method], asked: list[Suite], fits: dict[str, list[Method]]
+) -> Iterator[tuple[Run, str, Sequence[int]]]:
+    """Which suites were read of which trials."""
     for method in compared:
         run = runs.get(method.label)
         if run is None or method.training is None:
             continue
         for each in asked:
             if method in fits[each.name]:
-                new = [Reading(suite=each.label, trial=t, when=when) for t in method.training.trials]
-                run.manifest.readings += [reading for reading in new if reading not in run.manifest.readings]
-        run.save_manifest()
+                yield run, each.label, method.training.trials
 
 
-def _origin(run: Run, compared: list[Method], label: str, read_before: int) -> dict[str, Any]:
+def _trials(compared: list[Method], label: str) -> list[int]:
     training = next(method.training for method in compared if method.label == label)
     assert training is not None
-    return {
-        "run": run.name,
-        "kind": run.manifest.kind,
-        "preset": run.manifest.preset,
-        "trials": list(training.trials),
-        "commit": run.manifest.commit,
-        "created": run.manifest.created,
-        "read_before": read_before,
-    }
+    return list(training.trials)
