@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+import click
 
 from lab.compare import comparison, l1
 from lab.compare.comparison import Progress
 from lab.compare.kinds import TABLES, kind_of
 from lab.compare.methods import finished_runs
-from lab.errors import RequestError
-from lab.paths import find_run
+from lab.errors import RequestError, unknown_name
+from lab.experiment import names as experiments
+from lab.paths import find_run, list_runs
 from lab.runs import Run
 from lab.tables.learned import split_trial
 from lab.tables.registry import spectrum
 
 __all__ = ["Compared", "compare_runs"]
-
-_WORDS = {TABLES: "lookup tables", l1.KIND: "networks for the L1 norm"}
 
 
 class Compared(Protocol):
@@ -52,7 +54,8 @@ def compare_runs(
 ) -> Compared:
     """Compares runs of one kind: tables (`lab.compare.comparison.compare`) or L1 norms (`lab.compare.l1.compare`).
 
-    Without names it is tables, unless networks for the L1 norm are all that was trained.
+    Without names it is tables, unless networks for the L1 norm are all that was trained; if both were, a line on
+    stderr says how to see the others.
 
     Args:
         names: runs, and for tables builders too.
@@ -61,16 +64,47 @@ def compare_runs(
         count: pairs of each suite, or held-out sequences.
 
     Raises:
-        RequestError: names of both kinds, suites or builders where there are no tables, and all that the comparison of
-            the kind refuses.
+        RequestError: a name that nothing answers to, runs of two kinds or of one that nothing compares, suites or
+            builders where there are no tables, and all that the comparison of the kind refuses.
         WorkError: the report or the runs' manifests cannot be written.
     """
-    if _kind(names, suites, builders) == TABLES:
-        return comparison.compare(names, suites, out, builders=builders, count=count, force=force, progress=progress)
+    kind = _kind(names, suites, builders)
+    if kind not in _KINDS:
+        raise unknown_name("kind of comparison", kind, _KINDS)
+    others = [] if names or kind != TABLES else [run.manifest.experiment for run in finished_runs(l1.KIND)]
+    if others:
+        # Said before the work, which takes minutes.
+        click.echo(f"There are runs of {_KINDS[l1.KIND].words} too: lab compare {' '.join(others)}", err=True)
+    return _KINDS[kind].compare(
+        names, suites=suites, out=out, builders=builders, count=count, force=force, progress=progress
+    )
+
+
+def _compare_tables(names: Sequence[str], *, suites: Sequence[str], out: Path, **options: Any) -> Compared:
+    return comparison.compare(names, suites, out, **options)
+
+
+def _compare_norms(
+    names: Sequence[str], *, suites: Sequence[str], out: Path, builders: Sequence[str], **options: Any
+) -> Compared:
     if suites or builders:
         option = f"--suite {suites[0]}" if suites else f"--builder {builders[0]}"
-        raise RequestError(f"expected neither suites nor builders with {_WORDS[l1.KIND]}, but got {option}")
-    return l1.compare(names, out, count=count, force=force, progress=progress)
+        raise RequestError(f"expected neither suites nor builders with {_KINDS[l1.KIND].words}, but got {option}")
+    return l1.compare(names, out, **options)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a kind of run is called, and what compares runs of it."""
+
+    words: str
+    compare: Callable[..., Compared]
+
+
+_KINDS = {
+    TABLES: _Kind("lookup tables", _compare_tables),
+    l1.KIND: _Kind("networks for the L1 norm", _compare_norms),
+}
 
 
 def _kind(names: Sequence[str], suites: Sequence[str], builders: Sequence[str]) -> str:
@@ -80,20 +114,33 @@ def _kind(names: Sequence[str], suites: Sequence[str], builders: Sequence[str]) 
         return l1.KIND if finished_runs(l1.KIND) else TABLES
     found: dict[str, str] = {}
     for name in names:
-        kind = _kind_of_name(name)
-        if kind is not None:
-            found.setdefault(kind, name)
+        found.setdefault(_kind_of_name(name), name)
     if len(found) > 1:
-        given = " and ".join(f"{name!r} ({_WORDS[kind]})" for kind, name in found.items())
+        given = " and ".join(
+            f"{name!r} ({_KINDS[kind].words if kind in _KINDS else kind})" for kind, name in found.items()
+        )
         raise RequestError(f"expected runs of one kind in a comparison, but got {given}: compare each by itself")
-    return next(iter(found), TABLES)
+    return next(iter(found))
 
 
-def _kind_of_name(name: str) -> str | None:
-    """The kind behind a name; None where it stands for nothing, which the comparison itself says best."""
-    if name.partition("@")[0] in {builder.name for builder in spectrum()} or name.startswith(("supervised:", "ppo:")):
+def _kind_of_name(name: str) -> str:
+    """The kind behind a name.
+
+    Raises:
+        RequestError: there is nothing behind it, more than one run, or one that cannot be read.
+    """
+    builders = [builder.name for builder in spectrum()]
+    if name.partition("@")[0] in builders or name.startswith(("supervised:", "ppo:")):
         return TABLES
+    plain = split_trial(name)[0]
     try:
-        return kind_of(Run(find_run(split_trial(name)[0])))
-    except RequestError:
-        return None
+        folder = find_run(plain)
+    except RequestError as error:
+        if "fits" in str(error):
+            raise
+        registered = experiments()
+        if plain in registered:
+            raise RequestError(f"no run of {plain} yet: lab train {plain}") from None
+        runs = [f"{path.parent.name}/{path.name}" for path in list_runs()]
+        raise unknown_name("table builder or run", name, [*builders, *registered, *runs]) from None
+    return kind_of(Run(folder))

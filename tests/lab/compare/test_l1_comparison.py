@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from lab import experiment as experiments
 from lab.compare import compare_runs, l1
 from lab.compare.l1 import comparison
 from lab.errors import RequestError
@@ -11,7 +14,7 @@ from lab.files import read_json
 from lab.runs import Run
 
 from . import standin
-from .l1_standin import NORM, SIGNS, make_run, register, seeds
+from .l1_standin import NORM, SIGNS, described, make_run, register, seeds
 from .test_comparison import everything
 
 
@@ -66,16 +69,19 @@ def test_a_comparison_writes_its_report_and_notes_its_readings(tmp_path):
     assert again.content["runs"][0]["read_before"] == 1
 
 
-def test_without_names_it_is_tables_unless_there_are_only_l1_runs(tmp_path):
+def test_without_names_it_is_tables_unless_there_are_only_l1_runs(tmp_path, capsys):
     small()
     signs()
     alone = compare_runs(out=tmp_path / "a", count=20)
     assert {run["run"].partition("/")[0] for run in alone.content["runs"]} == {NORM, SIGNS}
+    assert capsys.readouterr().err == ""
     tables = standin.make_run(noises=(0.1,))
     both = compare_runs(suites=["churn-47"], out=tmp_path / "b", builders=["maglev"], count=20)
     assert list(both.content["runs"]) == ["table_supervised"]
     assert both.content["runs"]["table_supervised"]["run"] == tables.name
     assert both.tables()[0][0] == "churn-47, first 20"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"lab compare {NORM} {SIGNS}")
 
 
 def test_runs_of_two_kinds_are_not_compared(tmp_path, runs):
@@ -131,12 +137,23 @@ def test_one_trial_an_unknown_run_and_a_run_without_an_end_are_refused(tmp_path)
         compare_runs([f"{run.name}#0"], out=tmp_path / "out")
     with pytest.raises(RequestError, match="stand_in_nrm"):
         compare_runs([run.name, "stand_in_nrm"], out=tmp_path / "out")
+    with pytest.raises(RequestError, match="Did you mean 'stand_in_norm'"):
+        compare_runs(["stand_in_nrm"], out=tmp_path / "out")
+    with pytest.raises(RequestError, match=f"no run of {SIGNS} yet: lab train {SIGNS}"):
+        compare_runs([SIGNS], out=tmp_path / "out")
     with pytest.raises(RequestError, match="expected a run with a trial that ended"):
         compare_runs([make_run(NORM, seeds(2, cell="relu"), end=False).name], out=tmp_path / "out")
     run.folder.rename(tmp_path / "away")
     with pytest.raises(RequestError, match="expected a finished run of l1_norm"):
         l1.compare(out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_kind_that_nothing_compares_is_one_clear_line(tmp_path, monkeypatch):
+    run = small()
+    monkeypatch.setitem(experiments._REGISTRY, NORM, replace(described(NORM), comparison="parities"))
+    with pytest.raises(RequestError, match="unknown kind of comparison 'parities': expected one of l1_norm, tables"):
+        compare_runs([run.name], out=tmp_path / "out")
 
 
 def test_a_run_in_use_is_refused(tmp_path):
