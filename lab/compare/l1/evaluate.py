@@ -38,7 +38,6 @@ SEQUENCES = 64
 RANGE_LENGTH = 1000
 """Length at which ranges of entries are compared."""
 
-_SEED = 0
 _FLOATS = 20_000_000
 """Numbers that the read-out of one chunk may hold: bounds the memory, 80 MB."""
 
@@ -88,8 +87,7 @@ class Question:
     def entries(self) -> NDArray[np.float32]:
         """The held-out sequences, (count, longest); shorter ones are their beginnings."""
         # Drawn at one length always, or another longest length would be another suite.
-        whole = sequences("normal", self.count, _LONGEST, "test", _SEED)
-        return whole[:, : self.lengths[-1]]
+        return _held_out("normal", self.count, _LONGEST)[:, : self.lengths[-1]]
 
     def floor(self) -> dict[int, Floats]:
         """Length -> errors that float32 summation of the right numbers makes, (count,)."""
@@ -98,6 +96,13 @@ class Question:
 
 
 _LONGEST = 100_000
+
+
+def _held_out(name: str, count: int, length: int) -> NDArray[np.float32]:
+    """The first `count` sequences of a range, (count, length): fewer or more of them begin alike."""
+    # How many are drawn at once is part of their stream, so it is the same number always, and a block is a seed.
+    blocks = range(-(-count // SEQUENCES))
+    return np.concatenate([sequences(name, SEQUENCES, length, "test", block) for block in blocks])[:count]
 
 
 def load(folder: Path, weights: str = MODEL) -> tuple[str, Cell]:
@@ -162,7 +167,7 @@ def _score(
     found = errors(scanned, exact_sums(entries, question.lengths))
     by_range: dict[str, NDArray[np.float64]] = {}
     if question.ranges:
-        drawn = [sequences(name, question.count, RANGE_LENGTH, "test", _SEED) for name in RANGES]
+        drawn = [_held_out(name, question.count, RANGE_LENGTH) for name in RANGES]
         together = np.concatenate(drawn)
         scanned = _scan(members, cells, together, (RANGE_LENGTH,), advance, what)
         flat = errors(scanned, exact_sums(together, (RANGE_LENGTH,)))[..., 0]
