@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy as np
 from lab.compare.l1.evaluate import Scores
 from lab.compare.l1.methods import Method
 from lab.compare.l1.quantiles import Floats, quantile, seed_quantiles
-from lab.compare.l1.success import DECIDES, SUCCESS, Moment, Proportion, settled_step, wilson
+from lab.compare.l1.success import DECIDES, SUCCESS, Moment, Proportion, first_step, settled_step, wilson
 from lab.compare.statistics import Interval, generator
 from lab.runs import Trial
 from lab.tasks.l1_norm.measures import LARGEST
@@ -38,26 +40,36 @@ class Row:
         rule: whether its cell is within the rule: dense layers, ReLU, negation, sum and multiplication alone, and no
             weight set by hand.
         success: seeds that succeeded (`SUCCESS`) on held-out sequences; one whose training failed did not.
-        failed: seeds whose training ended in figures that are not finite; they count as errors of `LARGEST`.
+        kept: those of them whose validation error is at most `SUCCESS` at the last validation too: a learning rate
+            that does not fall moves the weights about, and the best network of a training may be behind it.
+        without: why (in words) -> seeds that left no network to ask; they count as errors of `LARGEST`.
+        stopped: seeds that a scheduler stopped early, and whose best network until then is the one that is asked.
         median, p95: length -> quantile of the error over seeds and sequences.
         by_seed: length -> the median of each seed.
         validated_at: length of the validation sequences; unless it is `DECIDES`, nothing is said of solving.
-        solved: seeds whose validation error came to stay at or below `SUCCESS`.
-        steps, seconds: median over seeds of when that was; None where half of them never got there.
+        spacing: gradient steps from one validation to the next.
+        reached: seeds whose validation error was at most `SUCCESS` at any validation.
+        solved: those whose validation error came to stay there; a training that failed after all has not.
+        steps, seconds: median over seeds of when that was (of an even number the lower of the two in the middle); None
+            where more than half of them never got there.
         shared: whether `seconds` are shares of the time of a population that was trained as one.
         function: key of `FUNCTION` -> median over seeds.
         ranges: range of inputs -> median error over seeds and sequences.
-        of_cell: successes among all trials of the cell in its sweep; None for a plain training.
+        of_cell: successes among all distinct trials of the cell in its sweep; None for a plain training.
     """
 
     method: Method
     rule: bool
     success: Proportion
-    failed: int
+    kept: Proportion
+    without: dict[str, int]
+    stopped: int
     median: dict[int, Interval]
     p95: dict[int, Interval]
     by_seed: dict[int, list[float]]
     validated_at: int
+    spacing: int
+    reached: Proportion
     solved: Proportion
     steps: Interval
     seconds: Interval
@@ -89,16 +101,22 @@ def analyse(method: Method, rule: bool, scores: Mapping[int, Scores | None]) -> 
     quantiles = {length: _quantiles(method, f"error {length}", values) for length, values in errors.items()}
     trials = [method.run.trials[index] for index in method.trials]
     validated_at = int(method.config.get("validation_length", DECIDES))
-    moments = [_solved(trial) for trial in trials] if validated_at == DECIDES else []
+    validated = trials if validated_at == DECIDES else []
+    moments = [_moment(settled_step, trial) for trial in validated]
+    good = list(map(succeeded, found))
     return Row(
         method=method,
         rule=rule,
-        success=wilson(sum(map(succeeded, found)), len(found)),
-        failed=sum(s is None for s in found),
+        success=wilson(sum(good), len(good)),
+        kept=wilson(sum(a and b is not None for a, b in zip(good, moments, strict=False)), len(moments)),
+        without=dict(Counter(_why(trial) for trial, s in zip(trials, found, strict=True) if s is None)),
+        stopped=sum(t.status == "stopped" and s is not None for t, s in zip(trials, found, strict=True)),
         median={length: pair[0] for length, pair in quantiles.items()},
         p95={length: pair[1] for length, pair in quantiles.items()},
         by_seed={length: [quantile(row, 0.5) for row in values] for length, values in errors.items()},
         validated_at=validated_at,
+        spacing=int(method.config.get("steps", 1)),
+        reached=wilson(sum(_moment(first_step, trial) is not None for trial in validated), len(validated)),
         solved=wilson(sum(moment is not None for moment in moments), len(moments)),
         steps=_median(method, "steps", [np.inf if m is None else m.step for m in moments]),
         seconds=_median(method, "seconds", [np.inf if m is None or m.seconds is None else m.seconds for m in moments]),
@@ -132,5 +150,18 @@ def _median(method: Method, what: str, values: list[float]) -> Interval:
     return seed_quantiles(np.array(values, dtype=np.float64)[:, None], (0.5,), generator(what, method.label))[0]
 
 
-def _solved(trial: Trial) -> Moment | None:
-    return settled_step(trial.results, OBJECTIVE, SUCCESS, int(trial.config.get("steps", 1)))
+def _moment(when: Callable[..., Moment | None], trial: Trial) -> Moment | None:
+    """When a training first had, or came to keep, an error of `SUCCESS`; never if it failed in the end."""
+    if trial.status == "failed":
+        return None
+    return when(trial.results, OBJECTIVE, SUCCESS, int(trial.config.get("steps", 1)))
+
+
+def _why(trial: Trial) -> str:
+    """Why a training left no network, for a reader who counts such trainings."""
+    if trial.status == "stopped":
+        return "stopped early, before any checkpoint"
+    reason = (trial.reason or "no reason is known").strip().splitlines()[0]
+    if re.search(r"\b(nan|inf|infinite|finite)\b", reason):
+        return "figures that are not finite"
+    return f"failed: {reason[:80]}"

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +19,10 @@ from lab.compare.l1.sign_figures import draw_signs
 from lab.compare.l1.success import DECIDES, SUCCESS
 from lab.compare.methods import finished_runs
 from lab.compare.output import refuse_report, write_report
+from lab.compare.provenance import claimed, note_readings, origin, provenance, read_before
 from lab.errors import RequestError
 from lab.paths import find_run
-from lab.runs import Reading, Run, git_commit, versions
+from lab.runs import Run
 from lab.tables.learned import split_trial
 
 __all__ = ["KIND", "LENGTHS", "Comparison", "compare", "rows"]
@@ -60,10 +58,23 @@ class Comparison:
         """Title, columns and rows of what is printed."""
         found = []
         if self.measured.rows:
-            title = f"L1 norm; success: a relative error of at most {words.error(SUCCESS)} at {DECIDES:,} numbers"
+            floor = words.error(self.measured.floor[DECIDES].value)
+            title = (
+                f"L1 norm; success: a relative error of at most {words.error(SUCCESS)} at {DECIDES:,} numbers, where "
+                f"float32 summation itself has {floor}"
+            )
             found.append((title, *_table(self.measured.rows)))
         for study, outcomes in self.measured.studies:
-            columns = ["initial signs", "activation", "converged", "both exactly 1", "steps", "notebook", "finding"]
+            columns = [
+                "initial signs",
+                "activation",
+                "converged",
+                "at the last validation",
+                "both exactly 1, at the last",
+                "steps",
+                "notebook",
+                "finding",
+            ]
             found.append(
                 (
                     f"{study.label}: which initial signs converge",
@@ -73,10 +84,11 @@ class Comparison:
                             sign_words.pattern(o.pattern),
                             words.activation(o.activation),
                             f"{words.count(o.converged)}, {words.share(o.converged)}",
-                            words.count(o.exact),
+                            str(o.kept.count),
+                            f"{o.exact.count}, {o.exact_last.count}",
                             words.step(o.steps.value),
                             sign_words.NOTEBOOK[o.pattern.finding],
-                            sign_words.FINDINGS[o.finding],
+                            sign_words.finding(o),
                         ]
                         for o in outcomes
                     ],
@@ -112,21 +124,15 @@ def compare(
     out = Path(out)
     refuse_report(out, force=force)
     question = Question(LENGTHS, SEQUENCES if count is None else count)
-    with _claimed(_find(names)) as runs:
+    with claimed(_find(names)) as runs:
         measured = measure(runs, question, progress)
-        read_before = {run.name: len({reading.when for reading in run.manifest.readings}) for run in runs}
-        _record(runs, measured)
+        before = {run.name: read_before(run) for run in runs}
+        note_readings(_readings(runs, measured))
     figures = draw(measured.rows, measured.floor, measured.grids)
     for number, (study, outcomes) in enumerate(measured.studies):
         figures += draw_signs(study, outcomes, number)
-    provenance = {
-        "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "commit": git_commit(),
-        "versions": versions(),
-        "runs": [_origin(run, read_before[run.name]) for run in runs],
-    }
-    content = document(measured, question, figures, provenance)
+    origins = [_origin(run, before[run.name]) for run in runs]
+    content = document(measured, question, figures, {**provenance(), "runs": origins})
     written = write_report(out, render(content, figures), content, figures)
     return Comparison(measured, content, written.html, written.json, written.figures)
 
@@ -144,9 +150,9 @@ def rows(run: Run, progress: Progress = lambda done, total, what: None) -> tuple
     Raises:
         RequestError: as `compare`.
     """
-    with _claimed([run.folder]) as (claimed,):
-        measured = measure([claimed], _QUICK, progress)
-        _record([claimed], measured)
+    with claimed([run.folder]) as held:
+        measured = measure(held, _QUICK, progress)
+        note_readings(_readings(held, measured))
     return _table(measured.rows)
 
 
@@ -160,16 +166,18 @@ def _table(found: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         *(["all trials of the cell"] if searched else []),
         *(f"median error at {length:,}" for length in lengths),
         "steps to solve",
+        "time to solve",
         "seeds",
     ]
     return columns, [
         [
             row.method.label,
             "yes" if row.rule else "no",
-            f"{words.count(row.success)}, {words.share(row.success)}",
+            words.success(row),
             *([f"{words.count(row.of_cell)}, {words.share(row.of_cell)}" if row.of_cell else ""] if searched else []),
             *(words.error_interval(row.median[length]) for length in lengths),
             words.solved(row),
+            words.solved_time(row),
             row.method.seeds_note,
         ]
         for row in found
@@ -195,41 +203,14 @@ def _find(names: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys(folders))
 
 
-@contextmanager
-def _claimed(folders: Sequence[Path]) -> Iterator[list[Run]]:
-    """The runs, held for writing."""
-    with ExitStack() as stack:
-        runs = []
-        for folder in folders:
-            run = Run(folder)
-            run.claim()
-            stack.callback(run.release)
-            runs.append(run)
-        yield runs
-
-
-def _record(runs: Sequence[Run], measured: Measured) -> None:
-    """Notes in each run what was read of which trials: sequences read often are no longer held out."""
-    when = datetime.now(UTC).isoformat(timespec="seconds")
+def _readings(runs: Sequence[Run], measured: Measured) -> Iterator[tuple[Run, str, Sequence[int]]]:
+    """What was read of which trials."""
     for run in runs:
-        found = [
-            Reading(suite=suite, trial=trial.index, when=when)
-            for trial in run.trials.values()
-            for suite in measured.read.get((run.name, trial.index), [])
-        ]
-        run.manifest.readings += [reading for reading in found if reading not in run.manifest.readings]
-        run.save_manifest()
+        for index in run.trials:
+            for suite in measured.read.get((run.name, index), []):
+                yield run, suite, [index]
 
 
-def _origin(run: Run, read_before: int) -> dict[str, Any]:
-    return {
-        "run": run.name,
-        "kind": run.manifest.kind,
-        "preset": run.manifest.preset,
-        "trials": len(run.trials),
-        "commit": run.manifest.commit,
-        "created": run.manifest.created,
-        "machine": run.manifest.machine,
-        "command": " ".join(run.manifest.command),
-        "read_before": read_before,
-    }
+def _origin(run: Run, read: int) -> dict[str, Any]:
+    more = {"trials": len(run.trials), "machine": run.manifest.machine, "command": " ".join(run.manifest.command)}
+    return {**origin(run, read), **more}

@@ -74,13 +74,19 @@ def _row(row: Row) -> dict[str, Any]:
         "seeds_note": method.seeds_note,
         "trials": list(method.trials),
         "searched": method.searched,
-        "failed": row.failed,
+        "copies_left_out": method.copies,
+        "without_network": row.without,
+        "stopped": row.stopped,
+        "picked": words.success(row) if method.one_of_many else None,
         "success": asdict(row.success),
+        "success_at_the_last_validation": asdict(row.kept),
         "of_cell": None if row.of_cell is None else asdict(row.of_cell),
         "median": {str(length): asdict(interval) for length, interval in row.median.items()},
         "p95": {str(length): asdict(interval) for length, interval in row.p95.items()},
         "median_of_each_seed": {str(length): values for length, values in row.by_seed.items()},
         "validated_at": row.validated_at,
+        "steps_between_validations": row.spacing,
+        "reached_at_any_validation": asdict(row.reached),
         "solved": asdict(row.solved),
         "steps_to_solve": asdict(row.steps),
         "seconds_to_solve": asdict(row.seconds),
@@ -97,6 +103,7 @@ def _grid(grid: Grid) -> dict[str, Any]:
         "column_field": grid.column_field,
         "rows": grid.rows,
         "columns": grid.columns,
+        "seeds": grid.seeds,
         "shares": [[asdict(share) for share in line] for line in grid.shares],
     }
 
@@ -108,6 +115,7 @@ def _study(study: Study, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {
         "label": study.label,
         "steps": study.steps,
+        "steps_between_validations": study.spacing,
         "lead": sign_words.sign_lead(outcomes),
         "activations": study.activations,
         "patterns": [
@@ -129,10 +137,14 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "activation": outcome.activation,
         "activation_in_words": words.activation(outcome.activation),
         "converged": asdict(outcome.converged),
+        "converged_at_the_last_validation": asdict(outcome.kept),
         "exact": asdict(outcome.exact),
+        "exact_at_the_last_validation": asdict(outcome.exact_last),
         "failed": outcome.failed,
         "steps_to_convergence": asdict(outcome.steps),
         "finding": outcome.finding,
+        "speed": outcome.speed,
+        "finding_in_words": sign_words.finding(outcome),
         "sentence": sign_words.of_pattern(outcome),
         "paths": [
             {"recurrent": path.recurrent.tolist(), "input": path.input.tolist(), "converged": path.converged}

@@ -212,7 +212,7 @@ def _names_left(axes: Axes, labels: Sequence[str], form: Format, right: float = 
 
 
 def heat_cell(axes: Axes, x: float, y: float, share: Proportion, size: float) -> None:
-    """A cell of a heat map: the darker, the larger the share; the count in it; a cross where nothing was tried."""
+    """A cell of a heat map: the darker, the larger the share; the count in it; a dash where nothing was tried."""
     if share.value is None:
         axes.text(x, y, "–", ha="center", va="center", color=GREY, fontsize=size)
         return
@@ -231,10 +231,16 @@ def shade(share: float) -> tuple[float, float, float]:
 def _grid(grid: Grid, index: int) -> Figure:
     row_field, column_field = words.field(grid.row_field), words.field(grid.column_field)
     tried = sum(share.of for line in grid.shares for share in line)
+    seeds = (
+        "All trials share one seed: this says where to look, not how reliable a configuration is."
+        if grid.seeds == 1
+        else f"Trials have weights and sequences of their own ({grid.seeds} seeds in all), and a single configuration "
+        "few of them: this says how often a region succeeds, not how reliable one configuration in it is."
+    )
     caption = (
         f"All {tried} trials of the sweep {grid.run}, by {row_field} and {column_field}: how many succeeded, of how "
-        f"many. The darker, the larger the share. What else was searched differs within a cell of the figure. Each "
-        "trial has one seed: this says where to look, not how reliable a configuration is."
+        f"many; copies of one another count once. The darker, the larger the share; a dash: nothing was tried. What "
+        f"else was searched differs within a cell of the figure. {seeds}"
     )
     flat = "; ".join(
         f"{name}: "

@@ -30,6 +30,7 @@ class Grid:
         row_field, column_field: the fields.
         rows, columns: their values, or bins of them, as text.
         shares: a proportion for each row and column; `of` 0 where no trial fell.
+        seeds: how many different seeds the trials have.
     """
 
     run: str
@@ -38,6 +39,7 @@ class Grid:
     rows: list[str]
     columns: list[str]
     shares: list[list[Proportion]]
+    seeds: int
 
 
 def grid(run: Run, success: Mapping[int, bool]) -> Grid | None:
@@ -45,7 +47,7 @@ def grid(run: Run, success: Mapping[int, bool]) -> Grid | None:
 
     Args:
         run: the sweep.
-        success: trial -> whether it succeeded, for all that ended.
+        success: trial -> whether it succeeded, for all that ended and are not copies of others.
     """
     trials = [run.trials[index] for index in sorted(success)]
     swept = [
@@ -66,7 +68,7 @@ def grid(run: Run, success: Mapping[int, bool]) -> Grid | None:
         [wilson(int(a), int(b)) for a, b in zip(good, of, strict=True)]
         for good, of in zip(counts[0], counts[1], strict=True)
     ]
-    return Grid(run.name, row_field, column_field, rows, columns, shares)
+    return Grid(run.name, row_field, column_field, rows, columns, shares, len({t.config.get("seed") for t in trials}))
 
 
 def _places(values: list[object]) -> tuple[list[str], list[int]]:

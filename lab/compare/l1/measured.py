@@ -72,7 +72,7 @@ def measure(runs: Sequence[Run], question: Question, progress: Callable[[int, in
     methods = methods_of([run for run in runs if not of_signs(run)])
     found_studies = studies([run for run in runs if of_signs(run)])
     chosen = {(m.run.name, t): m.run for m in methods for t in m.trials}
-    others = {(m.run.name, t): m.run for m in methods for t in m.others} if methods else {}
+    others = {(m.run.name, t): m.run for m in methods for t in m.others}
     others = {place: run for place, run in others.items() if place not in chosen}
     signs = {(run.name, trial.index): run for study in found_studies for run, trial in study.members}
 

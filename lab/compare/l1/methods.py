@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lab.compare.methods import ENOUGH_SEEDS
+from lab.compare.methods import seeds_note
+from lab.config import parse
+from lab.errors import RequestError
 from lab.runs import Run, Trial
+from lab.tasks.l1_norm import L1NormConfig
 
-__all__ = ["NOT_OF_THE_METHOD", "Method", "methods_of", "seeds_note"]
+__all__ = ["NOT_OF_THE_METHOD", "Method", "methods_of"]
 
 NOT_OF_THE_METHOD = ("seed", "device", "threads", "checkpoint_every")
 """Fields that say which seed, or where and how often, but not what was trained."""
@@ -24,10 +27,12 @@ class Method:
         label: what the report calls it; unique.
         run: where they come from.
         cell: name of the cell.
-        config: the configuration, without the seed.
+        config: the configuration, without the seed; what its cell does not read is left out or at its default.
         trials: the trainings, one a seed, failed ones among them: a seed that failed is a seed that did not succeed.
         searched: how many trials of this cell the configuration was picked from by validation; 0 for a plain training.
         others: all ended trials of this cell in the run, those of `trials` among them.
+        copies: trials left out of all that because they repeat one of `others`: they differ from it in fields that
+            their cell does not read, and not in the seed.
     """
 
     label: str
@@ -37,6 +42,7 @@ class Method:
     trials: tuple[int, ...] = ()
     searched: int = 0
     others: tuple[int, ...] = ()
+    copies: int = 0
 
     @property
     def seeds(self) -> int:
@@ -44,22 +50,26 @@ class Method:
 
     @property
     def seeds_note(self) -> str:
-        """`64 seeds`, `3 seeds: too few for a result`, `one seed: not a result`."""
-        return seeds_note(self.seeds)
+        """`64 seeds`, `3 seeds: too few for a result`, `one seed: not a result`, `8 seeds; picked on these seeds`."""
+        return seeds_note(self.seeds) + ("; picked on these seeds" if self.picked_on_its_seeds else "")
 
+    @property
+    def one_of_many(self) -> bool:
+        """Whether it is a single seed that a search picked: the best of many is lucky too."""
+        return self.searched > 0 and self.seeds == 1
 
-def seeds_note(seeds: int) -> str:
-    """What stands behind a figure: `64 seeds`, `3 seeds: too few for a result`, `one seed: not a result`."""
-    if seeds < 2:
-        return "one seed: not a result"
-    return f"{seeds} seeds" + ("" if seeds >= ENOUGH_SEEDS else ": too few for a result")
+    @property
+    def picked_on_its_seeds(self) -> bool:
+        """Whether the seeds that stand behind it are those by which a search picked it."""
+        return self.searched > self.seeds > 1
 
 
 def methods_of(runs: Sequence[Run]) -> list[Method]:
     """The methods of runs of `l1_norm`.
 
     A training over seeds is one method. Of a sweep, the trials of each cell are grouped by configuration, and the group
-    whose median validation objective over its seeds is best stands for the cell.
+    whose median validation objective over its seeds is best stands for the cell. Trials that are copies of one another
+    count once.
     """
     found: list[Method] = []
     for run in runs:
@@ -74,9 +84,8 @@ def _cell(trial: Trial) -> str:
 
 
 def _best(run: Run, cell: str, trials: list[Trial]) -> Method:
-    groups: dict[str, list[Trial]] = {}
-    for trial in trials:
-        groups.setdefault(json.dumps(_plain(trial), sort_keys=True), []).append(trial)
+    groups = _groups(trials)
+    distinct = sorted(trial.index for group in groups for trial in group)
     metric, mode = run.manifest.metric, run.manifest.mode
 
     def key(group: list[Trial]) -> tuple[float, int]:
@@ -88,21 +97,49 @@ def _best(run: Run, cell: str, trials: list[Trial]) -> Method:
         ]
         return sorted(signed)[(len(signed) - 1) // 2], group[0].index
 
-    best = min(groups.values(), key=key)
-    searched = len(trials) if run.manifest.kind == "sweep" else 0
+    best = min(groups, key=key)
     return Method(
         label=cell,
         run=run,
         cell=cell,
-        config=_plain(best[0]),
+        config=_read(best[0]),
         trials=tuple(trial.index for trial in best),
-        searched=searched,
-        others=tuple(trial.index for trial in trials),
+        searched=len(distinct) if run.manifest.kind == "sweep" else 0,
+        others=tuple(distinct),
+        copies=len(trials) - len(distinct),
     )
 
 
-def _plain(trial: Trial) -> dict[str, Any]:
-    return {key: value for key, value in trial.config.items() if key not in NOT_OF_THE_METHOD}
+_KEPT = ("finished", "stopped", "failed")
+"""Of copies the one that got furthest stands for all."""
+
+
+def _groups(trials: list[Trial]) -> list[list[Trial]]:
+    """Trials that differ in their seed alone, each seed once."""
+    groups: dict[str, dict[int, Trial]] = {}
+    for trial in sorted(trials, key=lambda t: (_KEPT.index(t.status), t.index)):
+        group = groups.setdefault(json.dumps(_read(trial), sort_keys=True), {})
+        group.setdefault(int(trial.config.get("seed", 0)), trial)
+    return [sorted(group.values(), key=lambda trial: trial.index) for group in groups.values()]
+
+
+def _read(trial: Trial) -> dict[str, Any]:
+    """What a training reads of its configuration: two with the same are the same training but for the seed.
+
+    That is all that is in the key of the task and the stream of its batches, and what the schedules are made of.
+    """
+    found = {key: value for key, value in trial.config.items() if key not in NOT_OF_THE_METHOD}
+    try:
+        config = parse(L1NormConfig, trial.config)
+    except RequestError:
+        # A configuration of another version of the lab: all of it counts.
+        return found
+    found |= config.options().model_dump()
+    if config.schedule == "constant":
+        found = {key: value for key, value in found.items() if key not in ("hold", "decay")}
+    if config.cell != "nau":
+        found.pop("regularizer", None)
+    return found
 
 
 def _labelled(methods: list[Method]) -> list[Method]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,10 +16,21 @@ from lab.compare.statistics import Interval, generator
 from lab.runs import Run, Trial
 from lab.tasks.l1_norm.signs import PATTERNS, Pattern
 
-__all__ = ["CONVERGED", "CONVERGED_AT", "Outcome", "Path", "Study", "outcomes", "studies"]
+__all__ = [
+    "CONVERGED",
+    "CONVERGED_AT",
+    "OF_THE_NOTEBOOK",
+    "Outcome",
+    "Path",
+    "Study",
+    "judged_speed",
+    "outcomes",
+    "studies",
+]
 
 CONVERGED = 1e-3
-"""A training converged if the median relative error of its network is at most this on sequences of `CONVERGED_AT`."""
+"""A training converged if the median relative error of its network, the best of all its validations, is at most this on
+held-out sequences of `CONVERGED_AT` numbers."""
 
 CONVERGED_AT = 1000
 
@@ -29,6 +40,9 @@ _EXACT = "exact"
 
 _OF_THE_PATTERN = ("signs", "activation", "bias")
 
+OF_THE_NOTEBOOK = "relu"
+"""The activation that the notebook's lines are about, as far as is known; others stand beside and are not judged."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -37,11 +51,13 @@ class Study:
     Attributes:
         label: what the report calls it; unique.
         steps: gradient steps of a training.
+        spacing: gradient steps from one validation to the next.
         trials: (pattern, activation) -> the trainings, each with its run, one a seed.
     """
 
     label: str
     steps: int
+    spacing: int
     trials: Mapping[tuple[str, str], list[tuple[Run, Trial]]]
 
     @property
@@ -76,20 +92,26 @@ class Outcome:
     Attributes:
         pattern, activation: which.
         converged: seeds that converged (`CONVERGED`) on held-out sequences.
-        exact: seeds that met the notebook's own criterion at any evaluation: both weights exactly 1.0.
-        failed: seeds whose training ended in figures that are not finite; they did not converge.
-        steps: median over seeds of the first evaluation in validation at `CONVERGED`; None where half never got there.
-        finding: what that says of the notebook's line.
+        kept: those of them whose validation error is at most `CONVERGED` at the last validation too.
+        exact: seeds that met the notebook's own criterion at any validation: both weights exactly 1.0.
+        exact_last: seeds that meet it at the last validation.
+        failed: seeds without a network, as where figures were not finite; they did not converge.
+        steps: median over seeds of the first validation at `CONVERGED`; None where more than half never got there.
+        finding: what `converged` says of the notebook's line; None for an activation that it is not about.
+        speed: what `steps` says of a line that speaks of speed (`judged_speed`); None for the others.
         paths: ways through the plane of the weights, one a seed.
     """
 
     pattern: Pattern
     activation: str
     converged: Proportion
+    kept: Proportion
     exact: Proportion
+    exact_last: Proportion
     failed: int
     steps: Interval
-    finding: Finding
+    finding: Finding | None
+    speed: Finding | None
     paths: list[Path] = field(repr=False)
 
 
@@ -115,14 +137,14 @@ def studies(runs: Sequence[Run]) -> list[Study]:
         if len(alike) > 1:
             label += f" {run.folder.name.rpartition('-')[2]}.{alike.index(key) + 1}"
         rest = json.loads(key)
-        steps = int(rest.get("steps", 1)) * int(rest.get("iterations", 1))
+        spacing = int(rest.get("steps", 1))
         trials = {
             (name, activation): [by_seed[seed] for seed in sorted(by_seed)]
             for name in PATTERNS
             for (pattern, activation), by_seed in sorted(by_place.items(), key=lambda item: _relu_first(item[0][1]))
             if pattern == name
         }
-        found.append(Study(label, steps, trials))
+        found.append(Study(label, spacing * int(rest.get("iterations", 1)), spacing, trials))
     return found
 
 
@@ -147,22 +169,55 @@ def outcomes(
         pattern = PATTERNS[name]
         reached = [_converged(scores[run.name, trial.index]) for run, trial in members]
         share = wilson(sum(reached), len(reached))
+        last = [_last(trial, _ERROR) for _, trial in members]
         found.append(
             Outcome(
                 pattern=pattern,
                 activation=activation,
                 converged=share,
+                kept=wilson(
+                    sum(hit and e is not None and e <= CONVERGED for hit, e in zip(reached, last, strict=True)),
+                    len(members),
+                ),
                 exact=wilson(sum(_exact(trial) for _, trial in members), len(members)),
+                exact_last=wilson(sum((_last(trial, _EXACT) or 0) >= 1 for _, trial in members), len(members)),
                 failed=sum(scores[run.name, trial.index] is None for run, trial in members),
                 steps=_steps(f"{study.label} {name} {activation}", [trial for _, trial in members]),
-                finding=finding(pattern.finding != "not", share),
+                finding=finding(pattern.finding != "not", share) if activation == OF_THE_NOTEBOOK else None,
+                speed=None,
                 paths=[
                     _path(trial, starts.get((run.name, trial.index)), hit)
                     for (run, trial), hit in zip(members, reached, strict=True)
                 ],
             )
         )
-    return found
+    return [replace(outcome, speed=judged_speed(outcome, found)) for outcome in found]
+
+
+def judged_speed(outcome: Outcome, all_of_them: Sequence[Outcome]) -> Finding | None:
+    """What the steps of a pattern say of a line that calls it slow or fast; None where the line does not.
+
+    It is compared with the other patterns of its activation of which at least half of the seeds converge, by the median
+    of their median steps. Slow holds where the whole interval of the pattern's own median is above that, is
+    contradicted where the whole interval is below, and is undecided otherwise; fast is the other way round.
+    """
+    if outcome.finding is None or outcome.pattern.finding not in ("slowly", "fast"):
+        return None
+    others = [
+        other.steps.value
+        for other in all_of_them
+        if other is not outcome and other.activation == outcome.activation and other.steps.value is not None
+    ]
+    low, high = outcome.steps.low, outcome.steps.high
+    if not others or low is None:
+        return "undecided"
+    usual, slow = quantile(np.array(others), 0.5), outcome.pattern.finding == "slowly"
+    if low > usual:
+        return "holds" if slow else "contradicted"
+    # Without an upper bound some resamples never converge.
+    if high is not None and high < usual:
+        return "contradicted" if slow else "holds"
+    return "undecided"
 
 
 def _converged(scores: Scores | None) -> bool:
@@ -171,6 +226,12 @@ def _converged(scores: Scores | None) -> bool:
 
 def _exact(trial: Trial) -> bool:
     return any(row.get(_EXACT, 0) >= 1 for row in trial.results.values())
+
+
+def _last(trial: Trial, metric: str) -> float | None:
+    """A metric at the last validation of a training; None where there is none, or where the training failed."""
+    found = [trial.results[k][metric] for k in sorted(trial.results) if metric in trial.results[k]]
+    return found[-1] if found and trial.status != "failed" else None
 
 
 def _steps(name: str, trials: list[Trial]) -> Interval:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.compare.drawing import Figure
-from lab.compare.l1 import sign_words, words
+from lab.compare.l1 import words
 from lab.compare.page import render_page
 
 __all__ = ["FORMATS", "render"]
@@ -25,4 +25,4 @@ FORMATS: dict[str, Callable[[Any], str]] = {
 
 def render(content: dict[str, Any], figures: Sequence[Figure]) -> str:
     """The page: self-contained, every number in it read from `content`."""
-    return render_page("l1.html.j2", [Path(__file__).parent], content, figures, FORMATS, findings=sign_words.FINDINGS)
+    return render_page("l1.html.j2", [Path(__file__).parent], content, figures, FORMATS)

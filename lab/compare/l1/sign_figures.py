@@ -37,15 +37,16 @@ def draw_signs(study: Study, outcomes: Sequence[Outcome], number: int) -> list[F
 def _heat(study: Study, outcomes: Sequence[Outcome], suffix: str) -> Figure:
     names = list(dict.fromkeys(o.pattern.name for o in outcomes))
     caption = (
-        f"How many seeds of each pattern converge (median relative error at most {words.error(CONVERGED)} on held-out "
-        f"sequences of {CONVERGED_AT:,} numbers after at most {study.steps:,} steps), of how many. The darker, the "
-        "larger the share. The first column is what the notebook found in one run. A tick: the finding holds; a cross: "
-        "it is contradicted; a question mark: undecided. h is the recurrent weight, i the input weight, bh and bi are "
-        "the biases."
+        f"Seeds of each pattern that converge, of how many: the best network in {study.steps:,} steps (by validation) "
+        f"has a median relative error of at most {words.error(CONVERGED)} on held-out sequences of {CONVERGED_AT:,} "
+        "numbers. The darker, the larger the share. The first column is what the notebook found in one run of its ReLU "
+        "cell. A tick: that finding holds; a cross: it is contradicted; a question mark: "
+        "undecided. A column without these is shown beside: the notebook's lines are not about it. h is the recurrent "
+        "weight, i the input weight, bh and bi are the biases."
     )
     flat = "; ".join(
-        f"{sign_words.pattern(o.pattern)}, {words.activation(o.activation)}: {words.count(o.converged)}, the finding "
-        f"{sign_words.FINDINGS[o.finding]}"
+        f"{sign_words.pattern(o.pattern)}, {words.activation(o.activation)}: {words.count(o.converged)}, the finding: "
+        f"{sign_words.finding(o)}"
         for o in outcomes
     )
     rows = len(names) + 1
@@ -76,7 +77,7 @@ def _paint_heat(
                 continue
             heat_cell(axes, x, y, outcome.converged, size)
             share = outcome.converged.value or 0.0
-            sign = _SIGNS[outcome.finding]
+            sign = "" if outcome.finding is None else _SIGNS[outcome.finding]
             axes.text(
                 x + 0.36,
                 y,

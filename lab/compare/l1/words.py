@@ -21,15 +21,19 @@ __all__ = [
     "error",
     "error_interval",
     "field",
+    "not_kept",
     "of_seeds",
     "one_of_many",
+    "picked",
     "seconds",
     "share",
     "short_seeds",
     "shown_label",
     "shown_share",
     "solved",
+    "solved_time",
     "step",
+    "success",
 ]
 
 CELLS = {
@@ -72,7 +76,7 @@ def error_interval(interval: Interval) -> str:
 
 
 def step(value: float | None) -> str:
-    """A number of gradient steps; `never` where half of the seeds did not get there."""
+    """A number of gradient steps; `never` where more than half of the seeds did not get there."""
     return "never" if value is None else f"{value:,.0f}"
 
 
@@ -81,10 +85,39 @@ def seconds(value: float | None) -> str:
 
 
 def solved(row: Row) -> str:
-    """When a method came to stay at success, for a table: the median seed's steps, or that half never did."""
+    """When a method came to stay at success, for a table: the median seed's steps, or that more than half never did."""
     if not row.solved.of:
         return "not validated at this length"
     return step(row.steps.value) if row.steps.value is not None else f"never ({count(row.solved)} did)"
+
+
+def solved_time(row: Row) -> str:
+    """The training time until then, for a table."""
+    if not row.solved.of or row.seconds.value is None:
+        return ""
+    return seconds(row.seconds.value) + (" (a share)" if row.shared else "")
+
+
+def success(row: Row) -> str:
+    """How many seeds succeed, for a table: of one that a search picked, whether it does and of how many it was picked.
+
+    `61 of 64, 95 % [87, 98] (48 at the last validation)`, `yes, one picked of 64`.
+    """
+    if row.method.one_of_many:
+        return f"{'yes' if row.success.count else 'no'}, {picked(row)}"
+    return f"{count(row.success)}, {share(row.success)}" + (f" ({not_kept(row)})" if not_kept(row) else "")
+
+
+def picked(row: Row) -> str:
+    """What a single seed of a search is: `one picked of 64`, `the only trial`."""
+    return f"one picked of {row.method.searched}" if row.method.searched > 1 else "the only trial"
+
+
+def not_kept(row: Row) -> str:
+    """`48 at the last validation` where that is not all that succeed, else nothing."""
+    if not row.kept.of or row.kept.count == row.success.count:
+        return ""
+    return f"{row.kept.count or 'none'} at the last validation"
 
 
 def share(proportion: Proportion) -> str:
@@ -125,12 +158,12 @@ def short_seeds(row: Row) -> str:
 
 def one_of_many(row: Row) -> bool:
     """Whether a single seed stands for a search: then all trials of its cell say more than that one."""
-    return row.of_cell is not None and row.method.seeds == 1
+    return row.of_cell is not None and row.method.one_of_many
 
 
 def shown_share(row: Row) -> Proportion:
     """Success over seeds, or over all trials of the cell where a single seed stands for a search."""
-    return row.of_cell if row.of_cell is not None and row.method.seeds == 1 else row.success
+    return row.of_cell if row.of_cell is not None and row.method.one_of_many else row.success
 
 
 def shown_label(row: Row) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from lab.compare.l1 import sentences, sign_words, words
@@ -28,7 +29,11 @@ def test_a_training_over_seeds_is_one_method_and_a_failed_seed_is_no_success():
     run = make_run(NORM, seeds(8, [1.0, 1.0, 1 - 1e-3, None], cell="relu"))
     (row,) = measure([run], ASKED, quiet).rows
     assert (row.method.label, row.rule, row.method.seeds) == ("relu", True, 8)
-    assert (row.success.count, row.success.of, row.failed) == (4, 8, 2)
+    assert (row.success.count, row.success.of, row.without) == (
+        4,
+        8,
+        {"figures that are not finite": 2},
+    )
     assert row.median[10_000].high > 1e-2
     # The journals of the exact ones come to the goal in the middle of 20 iterations of 50 steps, or a little before.
     assert (row.solved.count, row.steps.value) == (4, 400)
@@ -88,7 +93,91 @@ def test_seeds_within_a_sweep_are_one_method_and_their_median_picks():
     run = make_run(NORM, trials, kind="sweep", space=("learning_rate", "seed"))
     (method,) = methods_of([run])
     assert method.trials == (3, 4, 5)
-    assert method.seeds_note == "3 seeds: too few for a result"
+    assert method.seeds_note == "3 seeds: too few for a result; picked on these seeds"
+
+
+def test_copies_of_a_trial_count_once():
+    trials = [
+        # The notebook's cell has one unit, and a constant learning rate no decay.
+        ({"cell": "notebook", "width": 4, "schedule": "constant", "decay": 0.1}, 0.99),
+        ({"cell": "notebook", "width": 16, "schedule": "constant"}, 0.99),
+        ({"cell": "notebook", "width": 16, "schedule": "constant", "seed": 1}, 0.99),
+        ({"cell": "relu", "width": 4}, 1.0),
+        ({"cell": "relu", "width": 16}, 1.0),
+    ]
+    run = make_run(NORM, trials, kind="sweep", space=("cell", "width", "seed"))
+    found = measure([run], SHORT, quiet)
+    by_cell = {row.method.cell: row for row in found.rows}
+    assert (by_cell["notebook"].method.trials, by_cell["notebook"].method.copies) == ((0, 2), 1)
+    assert (by_cell["notebook"].of_cell.of, by_cell["relu"].of_cell.of) == (2, 2)
+    (counts,) = found.grids
+    assert counts.seeds == 2
+    assert sum(share.of for line in counts.shares for share in line) == 4
+    assert (1, run.name) not in {(trial, name) for name, trial in found.read}
+
+
+def test_one_that_was_picked_of_many_has_no_interval():
+    trials = [({"cell": "relu", "learning_rate": rate}, 1.0) for rate in (0.1, 0.01)]
+    (row,) = measure([make_run(NORM, trials, kind="sweep", space=("learning_rate",))], SHORT, quiet).rows
+    assert words.success(row) == "yes, one picked of 2"
+    assert "%" not in words.success(row)
+    assert not sentences.length_title([row]).startswith(row.method.label)
+
+
+def test_a_training_that_wanders_off_again_is_counted_apart():
+    run = make_run(NORM, seeds(6, cell="relu"))
+    for index in (0, 1):
+        last = run.trials[index].results[20]
+        last["validation/error"] = 1e-2
+    (row,) = measure([run], SHORT, quiet).rows
+    assert (row.success.count, row.kept.count, row.reached.count, row.solved.count) == (6, 4, 6, 4)
+    assert "4 at the last validation" in words.success(row)
+    assert "At any validation 6 of 6 seeds were there" in sentences.summary([row])[0][1][-1]
+    assert "every 50 steps" in sentences.summary([row])[0][1][-1]
+
+
+def test_trials_without_a_network_are_counted_by_what_happened():
+    run = make_run(NORM, seeds(5, [1.0, None, None, None, 1.0], cell="relu"))
+    run.trials[2].reason = "the worker died"
+    run.trials[3].status, run.trials[3].reason = "stopped", "by halving at iteration 5"
+    run.trials[4].status, run.trials[4].reason = "failed", "validation/error is inf at iteration 20"
+    (row,) = measure([run], SHORT, quiet).rows
+    assert row.without == {
+        "figures that are not finite": 2,
+        "failed: the worker died": 1,
+        "stopped early, before any checkpoint": 1,
+    }
+    # The last one was at the goal before it failed.
+    assert (row.solved.count, row.reached.count) == (1, 1)
+
+
+def aim(*runs):
+    found = measure(list(runs), SHORT, quiet)
+    return next(text for text in sentences.lead(found.rows, found.floor) if "the aim" in text)
+
+
+def test_the_aim_is_reached_only_if_the_notebook_is_slower_on_the_same_machine():
+    many = make_run(NORM, seeds(64, cell="relu"))
+    assert "its run is not among these" in aim(many)
+    assert "reaches what could be asked" in aim(many)
+    never = make_run(NORM, seeds(5, [0.99], cell="notebook"), preset="notebook")
+    assert "relu reaches the aim" in aim(many, never)
+    assert "more than half of the notebook's seeds never do" in aim(many, never)
+    equal = make_run(NORM, seeds(5, cell="notebook"), preset="notebook")
+    assert "not at the aim" in aim(many, equal)
+    equal.manifest.machine = "another"
+    assert "another machine" in aim(many, equal)
+    for trial in never.trials.values():
+        for row in trial.results.values():
+            row["members"] = 1
+    assert "trained alone" in aim(many, never)
+
+
+def test_more_sequences_begin_with_the_fewer():
+    few, usual, many = (Question((10,), count).entries() for count in (20, 64, 130))
+    assert (few == usual[:20]).all()
+    assert (usual == many[:64]).all()
+    assert len(np.unique(many[:, 0])) == 130
 
 
 def test_many_values_of_a_number_are_put_into_bins_that_hold_them_all():
@@ -141,7 +230,43 @@ def test_a_pattern_is_judged_by_its_seeds():
     assert (path.recurrent[0], path.input[0]) == pytest.approx((0.2, 0.4))
     assert (path.recurrent[-1], path.input[-1], path.converged) == (1.0, 1.0, True)
     assert "1 is contradicted (h+, i−)" in sign_words.sign_lead(outcomes)[0]
+    assert by_name["h+_i+"].speed is None
     assert study.steps == 20 * 50
+
+
+def test_a_line_about_speed_is_judged_by_the_other_patterns():
+    slow, fast = "h-_i+_bh+_bi+", "h+_i+small_bh-_bi+"
+    run = make_run(SIGNS, [each for name in ("h+_i+", "h-small_i+", slow, fast) for each in signs(name, [1.0] * 8)])
+    for trial in run.trials.values():
+        if trial.config["signs"] in (slow, fast):
+            # Both come to the goal after the others.
+            for iteration in range(1, 16):
+                trial.results[iteration]["validation/error_1000"] = 1.0
+    ((_, outcomes),) = measure([run], ASKED, quiet).studies
+    speeds = {outcome.pattern.name: outcome.speed for outcome in outcomes}
+    assert speeds == {"h+_i+": None, "h-small_i+": None, slow: "holds", fast: "contradicted"}
+    texts = {outcome.pattern.name: sign_words.finding(outcome) for outcome in outcomes}
+    assert texts[slow] == "converges: holds; slowly: holds"
+    assert texts[fast] == "converges: holds; fast: is contradicted"
+
+
+def test_another_activation_is_shown_beside_and_not_judged():
+    trials = signs("h+_i+", [1.0] * 8) + signs("h+_i-", [1.0] * 8, activation="leaky")
+    ((_, outcomes),) = measure([make_run(SIGNS, trials)], ASKED, quiet).studies
+    assert [outcome.finding for outcome in outcomes] == ["holds", None]
+    lead = sign_words.sign_lead(outcomes)
+    assert lead[0].startswith("With ReLU, 1 of the notebook's 1 findings hold")
+    assert "not counted among them, 1 of 1 patterns converge" in lead[1]
+    assert "1 of the notebook's 1 findings" in sign_words.heat_title(outcomes)
+
+
+def test_a_seed_that_converged_and_moved_on_is_counted_apart():
+    run = make_run(SIGNS, signs("h+_i+", [1.0] * 8))
+    run.trials[0].results[20] |= {"validation/error_1000": 0.1, "exact": 0.0}
+    ((_, (outcome,)),) = measure([run], ASKED, quiet).studies
+    assert (outcome.converged.count, outcome.kept.count) == (8, 7)
+    assert (outcome.exact.count, outcome.exact_last.count) == (8, 7)
+    assert "still so at the last validation: 7" in sign_words.of_pattern(outcome)
 
 
 def test_the_same_training_in_two_runs_counts_once_and_another_preset_is_another_study():
