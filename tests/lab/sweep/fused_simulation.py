@@ -28,6 +28,7 @@ from lab.sweep.halt import Halt
 from lab.sweep.plan import iterations_of, narrow
 from lab.sweep.recorder import Recorder
 from lab.sweep.searcher import JournalSearcher
+from lab.sweep.shards import LEAST
 from lab.sweep.storage import Storage
 from lab.sweep.trainable import make_trainable
 from lab.tracking import Tracking
@@ -115,7 +116,7 @@ def drive_fused(experiment: Experiment, folder: Path, order: np.random.Generator
         experiment = narrow(experiment, run.manifest.space)
         base = parse(experiment.config, run.manifest.config)
         plan, storage, halt, tracking = run.manifest.plan, Storage(str(folder / "tune")), Halt(), Tracking([])
-        begin(experiment, base, run, tracking, plan.max_concurrent)
+        begin(experiment, base, run, tracking, plan.max_concurrent, LEAST)
         scheduler, overdue = None, {}
         if plan.scheduler == "asha":
             scheduler = JournalASHA(metric=experiment.metric, mode=experiment.mode, iterations=iterations_of(base))
