@@ -19,8 +19,9 @@ class Cell(nn.Module, ABC):
     All is made of operations that `torch.func.vmap` maps.
 
     Attributes:
-        within_rule: whether it has only dense layers, ReLU, negation, sum and multiplication, and no weight set by
-            hand; `lab.tasks.l1_norm.rule` says so of any that claims it.
+        within_rule: whether it claims to have only dense layers, ReLU, negation, sum and multiplication, and no weight
+            set by hand. `lab.tasks.l1_norm.rule.violations` has nothing to say of any that claims it, and its module
+            says what that vouches for and what not.
         slope: the one constant in it, of its leaky ReLU; 0 where it has none.
     """
 
@@ -44,8 +45,8 @@ class Cell(nn.Module, ABC):
         """
 
     def matrices(self) -> dict[str, Tensor]:
-        """The weights that are no biases, by name."""
-        return {name: value for name, value in self.named_parameters() if value.ndim == 2}
+        """All weights that are no biases, by name, as they are used."""
+        return {name: value for name, value in self.named_parameters() if "bias" not in name}
 
     def scalars(self) -> dict[str, Tensor]:
         """The weight of the state in the next state (`recurrent`) and of an entry in it (`input`), where each is one
