@@ -1,5 +1,7 @@
 """Sequences: what a network is trained and asked on, and that padding is never read."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from lab.config import parse
 from lab.errors import RequestError
 from lab.tasks.l1_norm import TASK, L1NormConfig
+from lab.tasks.l1_norm.cells import CELLS
 from lab.tasks.l1_norm.data import RANGES, blocks, longest, sequences, validation_sequences
 
 
@@ -34,24 +37,60 @@ def test_a_batch_holds_sequences_of_all_lengths_with_their_exact_sums():
     assert lengths == {1, 2, 3, 4, 5, 6}
 
 
-@pytest.mark.parametrize("cell", ["relu", "leaky", "notebook", "gru", "lstm", "tanh", "irnn", "nau"])
-def test_padding_reaches_neither_loss_nor_gradient(cell):
-    chosen = config(cell=cell, bias=cell in ("relu", "leaky", "notebook"))
+def loss_and_gradients(chosen, model, batch):
+    loss, _ = TASK.loss(chosen, model, batch, {"regularizer": torch.tensor(0.1)})
+    return [loss.detach(), *torch.autograd.grad(loss, list(model.parameters()))]
+
+
+@pytest.mark.parametrize("length", [6, 23])
+@pytest.mark.parametrize("dirt", [1e30, math.inf, math.nan])
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_is_behind_the_end_reaches_neither_loss_nor_gradient(cell, dirt, length):
+    chosen = config(cell=cell, bias=cell in ("relu", "leaky", "notebook"), dtype="float32", max_length=length)
     model = TASK.init(chosen)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.abs_()  # no dead unit, a bias that is not 0, a recurrent weight that is not 1
     assert not model.scalars() or model.scalars()["recurrent"] != 1
     batch = next(batches(chosen, 0))
-    behind = torch.arange(6) > batch["last"]
-    soiled = {**batch, "x": batch["x"] + behind * 1e3}
-    knobs = {"regularizer": torch.tensor(0.1)}
-    found = []
-    for each in (batch, soiled):
-        loss, _ = TASK.loss(chosen, model, each, knobs)
-        found.append([loss, *torch.autograd.grad(loss, list(model.parameters()))])
-    for clean, other in zip(*found, strict=True):
-        torch.testing.assert_close(clean, other)
+    behind = torch.arange(length) > batch["last"]
+    assert behind.any()
+    soiled = {**batch, "x": batch["x"].masked_fill(behind, dirt)}
+    clean, other = (loss_and_gradients(chosen, model, each) for each in (batch, soiled))
+    assert all(torch.isfinite(value).all() for value in clean)
+    assert all(torch.equal(*pair) for pair in zip(clean, other, strict=True))
+
+
+@pytest.mark.parametrize("cell", ["relu", "leaky", "notebook", "irnn"])
+def test_a_state_that_diverges_behind_the_end_leaves_the_gradient_alone(cell):
+    """Sequences of one or two entries in a batch of sixty: at 50 a step a state overflows after some 23."""
+    chosen = config(cell=cell, dtype="float32", max_length=60, batch_size=4)
+    model = TASK.init(chosen)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.abs_()
+            if name in ("weight_r", "weight_hh"):
+                parameter.copy_(50 * torch.eye(len(parameter)))
+    last = torch.tensor([[0], [1], [0], [1]])
+    x = torch.randn(4, 60, generator=torch.Generator().manual_seed(0)) * (torch.arange(60) <= last)
+    batch = {"x": x, "last": last, "y": x.abs().sum(1)}
+    with torch.no_grad():
+        assert not torch.isfinite(model(x)[0]).all(), "it does diverge"
+    padded = loss_and_gradients(chosen, model, batch)
+    short = loss_and_gradients(chosen, model, {**batch, "x": x[:, :2]})
+    for one, other in zip(padded, short, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_long_sequences_have_the_loss_of_one_scan(cell):
+    chosen = config(cell=cell, max_length=25)
+    model, batch = TASK.init(chosen), next(batches(chosen, 0))
+    outputs, state = model(batch["x"])
+    expected = (outputs.gather(1, batch["last"])[:, 0] - batch["y"]).square().mean()
+    if cell == "nau":
+        expected = expected + 0.1 * state.sparsity
+    torch.testing.assert_close(loss_and_gradients(chosen, model, batch)[0], expected.detach())
 
 
 def test_a_padded_sequence_has_the_loss_that_it_has_alone():

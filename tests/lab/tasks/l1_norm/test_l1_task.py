@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from lab.errors import RequestError
-from lab.sweep.population import train_population
+from lab.sweep.population import fit_one, train_population
 from lab.sweep.stack import Mapped, Stack
 from lab.tasks.l1_norm import TASK, L1NormConfig, fit, load_model
 from lab.tasks.l1_norm.artefact import UNTRAINED
 from lab.tasks.l1_norm.cells import CELLS
 from lab.tasks.l1_norm.measures import LARGEST
 from lab.tasks.l1_norm.signs import PATTERNS
+from lab.tasks.l1_norm.task import L1NormTask
 
 SMALL = {
     "iterations": 2,
@@ -29,35 +30,61 @@ def config(**fields):
     return L1NormConfig(**{**SMALL, **fields})
 
 
-def rows_of(chosen):
+def rows_of(chosen, task=TASK):
     rows = []
-    fit(chosen, lambda metrics, folder: rows.append(metrics))
+    fit_one(task, chosen, lambda metrics, folder: rows.append(metrics))
     return rows
 
 
-def population_rows(configs):
+def population_rows(configs, task=TASK):
     rows = {index: [] for index in range(len(configs))}
 
     def report(given, folder):
         for index, metrics in given.rows.items():
             rows[index].append(metrics)
 
-    train_population(TASK, dict(enumerate(configs)), report)
+    train_population(task, dict(enumerate(configs)), report)
     return rows
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_a_member_of_a_population_has_the_losses_that_it_has_alone(cell):
+TOGETHER = {
+    **{cell: ({"cell": cell}, {}) for cell in CELLS},
+    **{f"{cell}-bias": ({"cell": cell, "bias": True}, {}) for cell in ("relu", "leaky", "notebook")},
+    "notebook-leaky": ({"cell": "notebook", "activation": "leaky", "slope": 0.1}, {}),
+    "notebook-signs": ({"cell": "notebook", "signs": "h+_i+"}, {"signs": "h-small_i+"}),
+    "notebook-signs-bias": ({"cell": "notebook", "signs": "h+_i-_bh+_bi-"}, {"signs": "h-_i-_bh+_bi+"}),
+}
+"""Name -> the fields of two members, and those that the second has of its own."""
+
+
+class LastValidation(L1NormTask):
+    """The task, but validated at the end alone: for tests that report every step."""
+
+    def evaluate(self, members, iteration):
+        if iteration < members.configs[0].iterations:
+            return [{self.objective: 1.0} for _ in members.configs]
+        return super().evaluate(members, iteration)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", TOGETHER)
+def test_a_member_of_a_population_has_the_losses_that_it_has_alone(name, dtype):
+    """At every one of 200 steps: an iteration is one."""
+    shared, own = TOGETHER[name]
+    shape = {"iterations": 200, "steps": 1, "validation_length": 10, "checkpoint_every": 200, "dtype": dtype}
+    task = LastValidation()
     configs = [
-        config(cell=cell, seed=seed, learning_rate=rate, schedule=schedule, iterations=4, steps=50)
-        for seed, rate, schedule in ((0, 1e-2, "cosine"), (1, 3e-3, "geometric"))
+        config(**shape, **{**shared, **more}, seed=seed, learning_rate=rate, schedule=schedule)
+        for seed, rate, schedule, more in ((0, 1e-2, "cosine", {}), (1, 3e-3, "geometric", own))
     ]
-    fused = population_rows(configs)
-    for index, chosen in enumerate(configs):
-        for one, other in zip(rows_of(chosen), fused[index], strict=True):
-            assert one.keys() == other.keys()
-            for key in ("train/loss", "validation/error", "gain"):
-                assert one[key] == pytest.approx(other[key], rel=1e-5, abs=1e-5), key
+    assert TASK.key(configs[0]) == TASK.key(configs[1])
+    fused = population_rows(configs, task)
+    alone = rows_of(configs[1], task)
+    assert len(alone) == len(fused[1]) == 200
+    for one, other in zip(alone, fused[1], strict=True):
+        assert one.keys() == other.keys()
+        for key in ("train/loss", "validation/error"):
+            assert one[key] == pytest.approx(other[key], rel=1e-5, abs=1e-5), (key, one["iteration"])
 
 
 def test_configs_with_one_key_have_networks_and_batches_of_one_shape():
