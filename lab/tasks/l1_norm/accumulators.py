@@ -135,7 +135,7 @@ class NauState(NamedTuple):
 
     Attributes:
         total: the accumulator, (B,).
-        sparsity: the regulariser of its weights, a scalar.
+        sparsity: the regulariser of W, a scalar.
     """
 
     total: Tensor
@@ -146,9 +146,14 @@ class NauCell(Cell):
     """A Neural Addition Unit (Madsen and Johansen, ICLR 2020) as accumulator: `s = W [s; relu(weight_i x)]`.
 
     A NAU only adds and subtracts, so `|x|` comes from a learned layer of ReLU units as in the cells within the rule;
-    without it no NAU could solve the task. As in the authors' code W is clamped to [-1, 1], and its regulariser, the
-    mean of `min(|W|, 1 - |W|)`, draws it to -1, 0 and 1; clamping is what puts it outside the rule. W is drawn from
-    U(-r, r), `r = min(1/2, sqrt(3) sqrt(2 / (inputs + outputs)))`.
+    without it no NAU could solve the task. W is clamped to [-1, 1] where it is used, and its regulariser, the mean of
+    `min(|W|, 1 - |W|)`, draws it to -1, 0 and 1; clamping is what puts it outside the rule. W is drawn from U(-r, r),
+    `r = min(1/2, sqrt(3) sqrt(2 / (inputs + outputs)))`.
+
+    Unlike the authors', whose code also sets W itself to its clamped value after each step, so that the next gradient
+    can pull it back: here a weight that has once gone past 1 or -1 gets no gradient any more and is used as exactly
+    1 or -1 for good (but for weight decay and what is left of Adam's momentum). Of the recurrent weight 1 is the right
+    answer, so the difference is in favour of the NAU.
     """
 
     def __init__(self, width: int) -> None:
@@ -175,7 +180,7 @@ class NauCell(Cell):
         return torch.stack(outputs, 1), NauState(outputs[-1], sparsity)
 
     def matrices(self) -> dict[str, Tensor]:
-        return {"weight": self.weight.clamp(-1, 1)}
+        return {"weight_i": self.weight_i, "weight": self.weight.clamp(-1, 1)}
 
     def scalars(self) -> dict[str, Tensor]:
         return {"recurrent": self.weight[0, 0].clamp(-1, 1)}

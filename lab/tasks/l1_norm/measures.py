@@ -20,6 +20,7 @@ _CHUNK = 20
 """Larger chunks of hundreds of members no longer fit into a cache, and take longer to record than to do."""
 
 _ENTRIES = 100
+"""Even: after an odd number of zeros what is left of an impulse has the sign of the gain."""
 
 
 def outputs_at(
@@ -100,17 +101,24 @@ def responses(outputs: NDArray[np.floating]) -> Mapping[str, NDArray[np.float64]
     Returns:
         `response/+1` and `response/-1`, the read-outs for the sequences (1) and (-1), both 1 in the exact function;
         `gain`, the factor by which what is left of the impulse changes with each of the zeros, 1 in the exact function
-        and 0 where nothing of it arrives (below 0.4 nothing does in float32). float64 (...), finite.
+        and 0 where nothing of it arrives (below 0.4 nothing does in float32). Its size is a geometric mean over the 99
+        zeros; it is negative where what is left after this odd number of them has the other sign than the impulse had
+        at first, as with a recurrent weight of -1. float64 (...), finite.
     """
     # Differences of what is clipped are finite.
     values = np.clip(np.nan_to_num(outputs.astype(np.float64), nan=_BEYOND), -_BEYOND, _BEYOND)
     start, end = values[..., 0], values[..., -1]
-    begun, left = (np.abs(there[..., 0] - there[..., 1]) for there in (start, end))
-    gain = np.where(begun > 0, (left / np.where(begun > 0, begun, 1.0)) ** (1 / (_ENTRIES - 1)), 0.0)
+    begun, left = (there[..., 0] - there[..., 1] for there in (start, end))
+    kept = np.where(begun != 0, left / np.where(begun != 0, begun, 1.0), 0.0)
+    gain = np.sign(kept) * np.abs(kept) ** (1 / (_ENTRIES - 1))
     return {"response/+1": start[..., 0], "response/-1": start[..., 2], "gain": gain}
 
 
 def sparsity_error(matrices: Mapping[str, Tensor]) -> float:
-    """The largest distance of a weight from -1, 0 and 1: `max min(|W|, |1 - |W||)` (Madsen and Johansen, ICLR 2020)."""
+    """The largest distance of a weight from -1, 0 and 1: `max min(|W|, |1 - |W||)` (Madsen and Johansen, ICLR 2020).
+
+    Of a cell it is taken over all its weights but biases (`Cell.matrices`), of every cell alike: a Neural Addition
+    Unit's clamped W, which its regulariser draws to these numbers, and the ReLU layer before it, which nothing does.
+    """
     size = torch.cat([value.detach().reshape(-1) for value in matrices.values()]).abs()
     return float(torch.minimum(size, (1 - size).abs()).max())

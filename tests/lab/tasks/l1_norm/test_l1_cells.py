@@ -141,6 +141,14 @@ def test_cells_within_the_rule_can_be_the_exact_function():
         torch.testing.assert_close(cell(x)[0], x.abs().cumsum(1))
 
 
+@pytest.mark.parametrize("options", OPTIONS, ids=NAMES)
+def test_the_matrices_of_a_cell_are_all_its_weights_but_biases(options):
+    cell = drawn(options)
+    assert cell.matrices().keys() == {name for name, _ in cell.named_parameters() if not name.startswith("bias")} - {
+        "readout_bias"
+    }
+
+
 def test_the_identity_initialised_network_starts_at_the_identity():
     cell = drawn(CellOptions(cell="irnn", width=4))
     assert torch.equal(cell.weight_hh, torch.eye(4).double())
@@ -157,5 +165,10 @@ def test_a_neural_addition_unit_is_clamped_and_says_how_far_from_sparse_it_is():
     outputs, state = cell(torch.tensor([[2.0, -4.0]]).double())
     assert outputs.tolist() == [[2.0, 5.0]]
     assert state.sparsity.item() == pytest.approx(0.25 / 3)
-    assert cell.matrices()["weight"].tolist() == [[1.0, 1.0, 0.75]]
+    assert {name: value.tolist() for name, value in cell.matrices().items()} == {
+        "weight_i": [[1.0], [-1.0]],
+        "weight": [[1.0, 1.0, 0.75]],
+    }
     assert cell.scalars()["recurrent"] == 1.0
+    outputs.sum().backward()
+    assert (cell.weight.grad != 0).tolist() == [[False, False, True]], "past the clamp there is no way back"

@@ -75,6 +75,23 @@ def test_the_gain_is_the_recurrent_weight_and_the_responses_are_what_single_entr
     assert found["response/-1"] == pytest.approx(scale, rel=1e-6)
 
 
+@given(st.floats(-1.2, 1.2).filter(lambda weight: abs(weight) > 0.5))
+def test_the_gain_has_the_sign_of_the_recurrent_weight(weight):
+    begun = np.array([1.0, 0.0, 1.0])
+    left = begun * weight ** np.arange(100)[:, None]
+    assert responses(left.T)["gain"] == pytest.approx(weight, rel=1e-9)
+
+
+def test_a_recurrent_weight_of_minus_one_is_as_far_from_the_exact_function_as_it_is():
+    cell = make(CellOptions(cell="relu", width=2))
+    with torch.no_grad():
+        cell.weight_i.copy_(torch.tensor([[1.0], [-1.0]]))
+        cell.weight_o.fill_(1.0)
+        cell.weight_r.fill_(-1.0)
+        found = responses(cell(probe())[0].numpy())
+    assert (found["gain"], found["response/+1"], found["response/-1"]) == (-1.0, 1.0, 1.0)
+
+
 def test_a_dead_or_diverging_network_has_finite_responses():
     with torch.no_grad():
         assert responses(accumulator(1.0, -1.0)(probe())[0].numpy())["gain"] == 0
