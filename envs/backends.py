@@ -22,7 +22,7 @@ HASHES = 4
 """A SHA-256 digest makes this many 64-bit hashes."""
 
 # Eight, four, four and four characters between dashes is a UUID someone mistyped, not a host of that name.
-_CLAIMS_TO_BE_A_UUID = re.compile(r"\w{8}-\w{4}-\w{4}-\w{4}-\w{1,16}|urn:uuid:.*|\{.*\}")
+_CLAIMS_TO_BE_A_UUID = re.compile(r"\{?\w{8}-\w{4}-\w{4}-\w{4}-\w{1,16}\}?|urn:uuid:.*")
 # uuid.UUID.bytes -> uuid.UUID.bytes_le: the first three fields are written with the least significant byte first.
 _LITTLE_ENDIAN = np.array([3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15])
 

@@ -15,7 +15,9 @@ from lab.work import start_sweep
 __all__ = ["demo"]
 
 _SWEEPS = (("table_ppo", 4), ("table_supervised", 8))
-_L1_SAMPLES = 48
+_L1_SAMPLES, _L1_FIXED = 48, ("width=16", "batch_size=32")
+"""Of one shape each, the trials of a cell train as one."""
+
 _CLASSICAL = (
     "maglev",
     "ring",
@@ -54,7 +56,7 @@ def demo(out: Path | None, *, as_json: bool) -> Comparison:
         click.echo(f"{number} of 4: a sweep of {samples} trials of {name}", err=True)
         runs.append(start_sweep(name, "quick", (), samples=samples, search="random", scheduler="none"))
     click.echo(f"3 of 4: a sweep of {_L1_SAMPLES} trials of l1_norm", err=True)
-    norms = start_sweep("l1_norm", "quick", (), samples=_L1_SAMPLES, search="random", scheduler="none")
+    norms = start_sweep("l1_norm", "quick", _L1_FIXED, samples=_L1_SAMPLES, search="random", scheduler="none")
     click.echo("4 of 4: the best of each, the same before training, and the classical builders", err=True)
     out = out or runs[0].folder / "report"
     with progress("comparing") as update:

@@ -134,7 +134,7 @@ CLI: dict[str, tuple[str, str]] = {
     "runners in a sweep": ("sweep table_ppo env_runners=1", "env_runners=0 in a sweep.*1"),
     "a reward at the end that is not discounted to": ("train table_ppo reward=terminal", "gamma.*terminal"),
     "a run from elsewhere": ("resume elsewhere", "a run under .*elsewhere"),
-    "an unknown word": ("train table_ppo balance=masks", "balance.*mask.*'masks'"),
+    "an unknown word": ("train table_ppo balance=masks", "balance 'masks'.*Did you mean 'mask'"),
     "an unknown device": ("train table_supervised device=cud", "device.*'cud'"),
     "a GPU that is not there": ("train table_supervised device=cuda", "device=cpu.*device=cuda"),
     "no seeds": ("train table_supervised --seeds 0", "--seeds.*0"),

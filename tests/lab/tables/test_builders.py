@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from envs.backends import random_uuid_bytes
@@ -85,6 +85,7 @@ def test_no_backend_is_a_table_of_none_and_one_backend_serves_all(name: str):
 
 @every_builder
 @given(ids=st.lists(st.text(min_size=1, max_size=8).filter(lambda t: t.isascii()), min_size=1, max_size=8, unique=True))
+@example(ids=["{}", "{a}"])
 @settings(max_examples=10, deadline=None)
 def test_the_order_in_which_backends_are_given_does_not_matter(name: str, ids: list[str]):
     one, two = build(name, ids, 13), build(name, ids[::-1], 13)
