@@ -33,7 +33,7 @@ from functools import partial
 from ray import tune
 
 from lab.experiment import Experiment, register, resources
-from lab.tasks.l1_norm import TASK, L1NormConfig, check, fit
+from lab.tasks.l1_norm import TASK, L1NormConfig, fit
 
 register(
     Experiment(
@@ -41,7 +41,6 @@ register(
         summary="a recurrent network that sums absolute values, from sequences of ten to any length",
         config=L1NormConfig,
         fit=fit,
-        check=check,
         space={
             "cell": tune.choice(["notebook", "relu", "leaky", "nau", "irnn", "tanh", "gru", "lstm"]),
             "learning_rate": tune.loguniform(3e-3, 1e-1),

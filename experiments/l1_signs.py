@@ -32,7 +32,7 @@ from functools import partial
 from ray import tune
 
 from lab.experiment import Experiment, register, resources
-from lab.tasks.l1_norm import TASK, L1NormConfig, check, fit
+from lab.tasks.l1_norm import TASK, L1NormConfig, fit
 from lab.tasks.l1_norm.signs import PATTERNS
 
 _NOTEBOOK = {
@@ -49,7 +49,6 @@ register(
         summary="which initial signs the notebook's cell converges from, 32 seeds a pattern",
         config=L1NormConfig,
         fit=fit,
-        check=check,
         space={
             "signs": tune.choice(list(PATTERNS)),
             "activation": tune.choice(["relu", "leaky"]),

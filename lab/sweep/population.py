@@ -73,14 +73,14 @@ def fit_one(task: PopulationTask, config: Any, report: Report, *, resume: Path |
     with Population.of(task, {0: config}, fused=False, resume=resume) as population, _directory() as directory:
         while population.iteration < config.iterations:
             metrics = population.train()[0]
-            folder = None
-            if check_metrics(metrics, task.objective) is None and population.due:
+            folder, good = None, check_metrics(metrics, task.objective) is None
+            if good and population.due:
                 population.save(directory)
                 population.save_artefact(0, directory)
                 folder = directory
             report(metrics, folder)
             result = Result(metrics)
-            if check_metrics(metrics, task.objective) is not None:
+            if not good:
                 break
     return result
 

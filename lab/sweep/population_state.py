@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 from torch.func import grad_and_value, vmap
@@ -24,6 +22,7 @@ from lab.files import read_json, sha256, write_bytes, write_json
 from lab.population_task import SCHEDULE, PopulationTask
 from lab.sweep.replay import Replay
 from lab.sweep.stack import Mapped, Stack
+from lab.tensor_files import read_tensors
 
 __all__ = ["Population", "member_bytes"]
 
@@ -299,11 +298,7 @@ class Population:
         progress = read_json(directory / _PROGRESS, "population")
         path, layout = directory / _STATE, self._stack.layout
         try:
-            if sha256(path) != progress["sha256"]:
-                raise RequestError(
-                    f"expected at {path} the tensors that {_PROGRESS} names, but the SHA-256 differs: truncated?"
-                )
-            tensors = load_tensors(path.read_bytes())
+            tensors = read_tensors(path, progress["sha256"], _PROGRESS, "a population")
             parameters = {name: tuple(shape) for name, shape in progress["parameters"].items()}
             there = {int(member): row for row, member in enumerate(progress["members"])}
             begun = [int(member) for member in progress["begun"]]
@@ -312,9 +307,9 @@ class Population:
                 for name in ("seconds", "best_objective", "untrained_objective")
             }
             iteration = int(progress["iteration"])
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, RequestError):
-                raise
+        except RequestError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RequestError(f"expected the checkpoint of a population at {directory}, but got: {error!r}") from None
         mine = dict(zip(layout.names, layout.shapes, strict=True))
         if parameters != mine:
@@ -326,7 +321,7 @@ class Population:
         self._keep([row for row, member in enumerate(self.members) if member in there])
         rows = [there[member] for member in self.members]
         self.iteration = iteration
-        if len(rows) and max(rows) >= min(len(values) for values in (*columns.values(), *tensors.values())):
+        if len(rows) and max(rows) >= min([*map(len, columns.values()), *map(len, tensors.values())]):
             raise RequestError(f"expected at {directory} figures for each of {len(there)} members, but got fewer")
         self._stack.restore(tensors, rows)
         self._seconds, self._best, self._untrained = ([columns[name][row] for row in rows] for name in columns)

@@ -26,8 +26,6 @@ from typing import Any, Protocol, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
@@ -35,6 +33,7 @@ from lab.errors import RequestError, unknown_name
 from lab.files import read_json, sha256, write_bytes, write_json
 from lab.paths import MANIFEST, find_run, trial_folder
 from lab.tables.registry import Builder, register_family
+from lab.tensor_files import read_tensors
 
 __all__ = ["ARCHITECTURES", "FAMILIES", "MODEL", "UNTRAINED", "TableModel", "family_of", "load", "save", "split_trial"]
 
@@ -159,16 +158,9 @@ def _description(directory: Path) -> dict[str, Any]:
 
 def _model(directory: Path, weights: str, description: Mapping[str, Any]) -> TableModel:
     path = directory / weights
-    if weights not in description["sha256"] or not path.is_file():
+    if weights not in description["sha256"]:
         raise RequestError(f"expected the tensors of a learned table at {path}, but there is no such file")
-    if sha256(path) != description["sha256"][weights]:
-        raise RequestError(
-            f"expected at {path} the tensors that {DESCRIPTION} names, but the SHA-256 differs: truncated or mixed up?"
-        )
-    try:
-        tensors = load_tensors(path.read_bytes())
-    except (SafetensorError, OSError, ValueError) as error:
-        raise RequestError(f"expected safetensors at {path}, but got: {_one_line(error)}") from None
+    tensors = read_tensors(path, description["sha256"][weights], DESCRIPTION, "a learned table")
     module, _, attribute = ARCHITECTURES[description["architecture"]].partition(":")
     model = cast(TableModel, getattr(importlib.import_module(module), attribute)(description["options"]))
     try:

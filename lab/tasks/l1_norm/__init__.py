@@ -2,6 +2,6 @@
 
 from lab.tasks.l1_norm.artefact import load_model
 from lab.tasks.l1_norm.config import L1NormConfig
-from lab.tasks.l1_norm.task import TASK, check, fit
+from lab.tasks.l1_norm.task import TASK, fit
 
-__all__ = ["TASK", "L1NormConfig", "check", "fit", "load_model"]
+__all__ = ["TASK", "L1NormConfig", "fit", "load_model"]

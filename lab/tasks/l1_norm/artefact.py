@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
 from lab.config import parse
 from lab.errors import RequestError
-from lab.files import read_json, sha256
+from lab.files import read_json
 from lab.tasks.l1_norm.cell import Cell
 from lab.tasks.l1_norm.cells import CellOptions, make
+from lab.tensor_files import read_tensors
 
 __all__ = ["DESCRIPTION", "FORMAT", "MODEL", "UNTRAINED", "load_model", "save_model"]
 
@@ -90,16 +89,7 @@ def load_model(directory: Path, weights: str = MODEL) -> tuple[Cell, dict[str, A
 
 
 def _tensors(path: Path, digest: object, cell: Cell) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise RequestError(f"expected the tensors of a network at {path}, but there is no such file")
-    if sha256(path) != digest:
-        raise RequestError(
-            f"expected at {path} the tensors that {DESCRIPTION} names, but the SHA-256 differs: truncated or mixed up?"
-        )
-    try:
-        tensors = load_tensors(path.read_bytes())
-    except (SafetensorError, OSError, ValueError) as error:
-        raise RequestError(f"expected safetensors at {path}, but got: {' '.join(str(error).split())[:200]}") from None
+    tensors = read_tensors(path, digest, DESCRIPTION, "a network")
     found, mine = (
         {key: (tuple(value.shape), value.dtype) for key, value in state.items()}
         for state in (tensors, cell.state_dict())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from lab.experiment import Report, Result, require_device
+from lab.experiment import Report, Result
 from lab.population_task import Members, Model
 from lab.sweep import population
 from lab.tasks.l1_norm import data, signs
@@ -25,7 +25,7 @@ from lab.tasks.l1_norm.cells import make
 from lab.tasks.l1_norm.config import L1NormConfig
 from lab.tasks.l1_norm.measures import errors, exact_sums, outputs_at, probe, responses, sparsity_error
 
-__all__ = ["TASK", "L1NormTask", "check", "fit"]
+__all__ = ["TASK", "L1NormTask", "fit"]
 
 _LENGTHS = (10, 100, 1000)
 
@@ -189,9 +189,3 @@ TASK = L1NormTask()
 def fit(config: L1NormConfig, report: Report, *, resume: Path | None = None) -> Result:
     """Trains one network alone (`lab.experiment.Fit`, `lab.sweep.population.fit_one`)."""
     return population.fit_one(TASK, config, report, resume=resume)
-
-
-def check(config: L1NormConfig, in_sweep: bool) -> None:
-    """Raises RequestError for a device that is not here; where a sweep trains, its nodes know (`Experiment.check`)."""
-    if not in_sweep:
-        require_device(config)
