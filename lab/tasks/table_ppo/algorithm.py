@@ -19,10 +19,21 @@ from torch import Tensor
 from lab.errors import RequestError
 from lab.experiment import require_device
 from lab.sweep.cluster import ray_session
+from lab.tasks.table_ppo.advantages import FlatBatch
 from lab.tasks.table_ppo.config import TablePpoConfig
+from lab.tasks.table_ppo.learner import FlatLearner
 from lab.tasks.table_ppo.module import TablePolicyModule
+from lab.tasks.table_ppo.runner import BatchedEnvRunner
 
-__all__ = ["ENVIRONMENT", "check", "local_ray", "make_algorithm", "policy_weights", "training_metrics"]
+__all__ = [
+    "ENVIRONMENT",
+    "algorithm_config",
+    "check",
+    "local_ray",
+    "make_algorithm",
+    "policy_weights",
+    "training_metrics",
+]
 
 ENVIRONMENT = "envs:LookupTable-v0"
 """Gymnasium's own name: importing `envs` registers it, with a batched entry point, in whichever process asks."""
@@ -70,7 +81,12 @@ def check(config: TablePpoConfig, in_sweep: bool) -> None:
 
 
 def make_algorithm(config: TablePpoConfig, iterations_done: int = 0) -> Algorithm:
-    """PPO on RLlib's new API stack, with its stock environment runner.
+    """The algorithm of `algorithm_config`, built."""
+    return algorithm_config(config, iterations_done).build_algo()
+
+
+def algorithm_config(config: TablePpoConfig, iterations_done: int = 0) -> PPOConfig:
+    """PPO on RLlib's new API stack, with its stock environment runner and learner or with the fast ones.
 
     Args:
         config: the training.
@@ -99,7 +115,11 @@ def make_algorithm(config: TablePpoConfig, iterations_done: int = 0) -> Algorith
         .rl_module(
             rl_module_spec=RLModuleSpec(
                 module_class=TablePolicyModule,
-                model_config={"policy": config.policy.policy.model_dump(), "critic_width": config.critic_width},
+                model_config={
+                    "policy": config.policy.policy.model_dump(),
+                    "critic_width": config.critic_width,
+                    "keep_summary": config.runner == "fast",
+                },
             )
         )
         .training(
@@ -123,7 +143,14 @@ def make_algorithm(config: TablePpoConfig, iterations_done: int = 0) -> Algorith
         .reporting(metrics_num_episodes_for_smoothing=config.envs)
         .debugging(seed=seed, log_level="ERROR")
     )
-    return rllib.build_algo()
+    if config.runner == "fast":
+        estimation = {"gamma": config.gamma, "lambda_": config.gae_lambda}
+        rllib.env_runners(env_runner_cls=BatchedEnvRunner).training(
+            learner_class=FlatLearner,
+            learner_connector=lambda observations, actions: FlatBatch(observations, actions, **estimation),
+            add_default_connectors_to_learner_pipeline=False,
+        )
+    return rllib
 
 
 def _falling(config: TablePpoConfig, first: float, last: float, iterations_done: int) -> list[list[float]]:

@@ -66,6 +66,10 @@ class TablePpoConfig(Config):
     )
     critic_width: int = Field(default=64, ge=1, le=1024, description="units of a hidden layer of the critic")
     envs: int = Field(default=64, ge=1, description="environments stepped at once, over all runners")
+    runner: Literal["fast", "stock"] = Field(
+        default="fast",
+        description="`fast` samples and learns on flat arrays, `stock` is RLlib's own path; checkpoints are the same",
+    )
     env_runners: int = Field(
         default=0, ge=0, description="remote processes that sample; 0 samples in the process of the learner"
     )

@@ -18,7 +18,10 @@ from envs.task import PRIVILEGED
 from lab.errors import WorkError
 from lab.tables.policy_networks import Critic, PolicyOptions, make_policy, mask_scores
 
-__all__ = ["TablePolicyModule"]
+__all__ = ["SUMMARY", "TablePolicyModule"]
+
+SUMMARY = "policy_summary"
+"""Column of a batch: the policy's summary float (B, width), as an environment runner saw it."""
 
 _GIVEN = GLOBALS.index("given")
 
@@ -36,7 +39,10 @@ class TablePolicyModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
     """
 
     def setup(self) -> None:
-        """Builds both networks from `model_config["policy"]`, a `PolicyOptions` as a dict."""
+        """Builds both networks from `model_config["policy"]`, a `PolicyOptions` as a dict.
+
+        With `model_config["keep_summary"]` explorations return the policy's summary, which spares the critic a forward.
+        """
         space = self.observation_space
         if not isinstance(space, DictSpace) or not isinstance(self.action_space, Discrete):
             raise WorkError(
@@ -71,7 +77,9 @@ class TablePolicyModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         if not bool((mask != 0).any(dim=1).all()):
             rows = torch.nonzero(~(mask != 0).any(dim=1))[:, 0].tolist()
             raise WorkError(f"expected a legal action in every observation, but the mask of row {rows[0]} forbids all")
-        return {Columns.ACTION_DIST_INPUTS: self._act(batch[Columns.OBS])[0]}
+        logits, summary = self._act(batch[Columns.OBS])
+        outputs = {Columns.ACTION_DIST_INPUTS: logits}
+        return {**outputs, SUMMARY: summary} if self.model_config.get("keep_summary") else outputs
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         # Here a row may be the phantom step that RLlib appends to an episode: no legal action, and no part of the loss.
@@ -82,11 +90,15 @@ class TablePolicyModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         }
 
     def compute_values(self, batch: dict[str, Any], embeddings: Any | None = None) -> Tensor:
-        """Values float (B,) of the observations in `batch`; `embeddings` are those of a `forward_train`."""
+        """Values float (B,) of the observations in `batch`; `embeddings` are those of a `forward_train`.
+
+        Where there are none, and the batch holds what this very policy said of the observations, it is not asked again.
+        """
         observations = batch[Columns.OBS]
         if embeddings is None:
             with torch.no_grad():
-                embeddings = self._embed(observations, *self._act(observations))
+                said = (batch[Columns.ACTION_DIST_INPUTS], batch[SUMMARY]) if SUMMARY in batch else None
+                embeddings = self._embed(observations, *(said or self._act(observations)))
         known = observations["privileged"][:, : len(PRIVILEGED)]
         values = self.critic(torch.cat([embeddings, observations["globals"], known], dim=1))
         # Nothing comes after a full table. RLlib standardises advantages over a phantom step at the end of each episode
