@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lab.console import Name, Verbs, busy, emit, figure, print_table, progress, run_cli
+from lab.console import Name, Verbs, busy, emit, figure, print_aside, print_table, progress, run_cli
 from lab.errors import WorkError
 
 # Ray, torch and MLflow are imported by the verbs that need them: `lab --help` answers at once.
@@ -363,10 +363,15 @@ def cluster_check(path: Path, as_json: bool) -> None:
 
 
 def _report_run(run: Any, as_json: bool) -> None:
-    """Prints how the trials of a run ended; a run that did not finish is exit status 1."""
+    """Prints how the trials of a run ended, and of a training where its time went, on standard error."""
     from lab.listing import run_record
+    from lab.timing import render, total
 
     record = run_record(run)
+    timing = None
+    if run.manifest.kind == "train":
+        timings = run.timings()
+        timing = record["timing"] = total(timings.values()) if timings else None
     if as_json:
         emit(record)
     else:
@@ -390,3 +395,8 @@ def _report_run(run: Any, as_json: bool) -> None:
         ]
         print_table(title, ["trial", "status", "iterations", f"best {run.manifest.metric}", "reason"], rows)
         click.echo(str(run.folder))
+    if timing is not None:
+        title = "where the time went"
+        if len(run.trials) > 1:
+            title += f", {len(timings)} of {len(run.trials)} trials"
+        print_aside(render(timing, title))
