@@ -18,6 +18,13 @@ _SHOWN = 32
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 
+runner_option = click.option(
+    "--runner",
+    type=Name("runner", ["stock", "fast"]),
+    help="What samples and learns, where an experiment has the choice, as table_ppo: RLlib's own, or faster parts in "
+    "its place. The same as runner=...  [default: the configuration's]",
+)
+
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="lookup-lab")
@@ -60,12 +67,21 @@ def list_(what: str, as_json: bool) -> None:
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trials that differ in the seed alone."
 )
+@runner_option
 @json_option
-def train(experiment: str, overrides: tuple[str, ...], preset: str, seed: int, seeds: int, as_json: bool) -> None:
+def train(
+    experiment: str,
+    overrides: tuple[str, ...],
+    preset: str,
+    seed: int,
+    seeds: int,
+    runner: str | None,
+    as_json: bool,
+) -> None:
     """Train an EXPERIMENT in this process, once for each seed."""
     from lab.work import start_train
 
-    _report_run(start_train(experiment, preset, overrides, seed=seed, seeds=seeds), as_json)
+    _report_run(start_train(experiment, preset, overrides, seed=seed, seeds=seeds, runner=runner), as_json)
 
 
 @cli.command(
@@ -121,6 +137,7 @@ def train(experiment: str, overrides: tuple[str, ...], preset: str, seed: int, s
     "--storage",
     help="Checkpoints go here: a path that all nodes see, or a bucket (s3://...).  [default: the run folder]",
 )
+@runner_option
 @json_option
 def sweep(experiment: str, overrides: tuple[str, ...], preset: str, as_json: bool, **options: Any) -> None:
     """Sweep an EXPERIMENT's search space with Ray Tune."""
