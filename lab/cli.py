@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lab.console import Name, Verbs, busy, emit, figure, print_table, progress, run_cli
+from lab.console import Name, Verbs, busy, emit, figure, print_aside, print_table, progress, run_cli
 from lab.errors import WorkError
 
 # Ray, torch and MLflow are imported by the verbs that need them: `lab --help` answers at once.
@@ -17,6 +17,13 @@ _SHOWN = 32
 """Trials of a run that are printed; `--json` has all."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+
+runner_option = click.option(
+    "--runner",
+    type=Name("runner", ["stock", "fast"]),
+    help="What samples and learns, where an experiment has the choice, as table_ppo: RLlib's own, or faster parts in "
+    "its place. The same as runner=...  [default: the configuration's]",
+)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -60,12 +67,21 @@ def list_(what: str, as_json: bool) -> None:
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trials that differ in the seed alone."
 )
+@runner_option
 @json_option
-def train(experiment: str, overrides: tuple[str, ...], preset: str, seed: int, seeds: int, as_json: bool) -> None:
+def train(
+    experiment: str,
+    overrides: tuple[str, ...],
+    preset: str,
+    seed: int,
+    seeds: int,
+    runner: str | None,
+    as_json: bool,
+) -> None:
     """Train an EXPERIMENT in this process, once for each seed."""
     from lab.work import start_train
 
-    _report_run(start_train(experiment, preset, overrides, seed=seed, seeds=seeds), as_json)
+    _report_run(start_train(experiment, preset, overrides, seed=seed, seeds=seeds, runner=runner), as_json)
 
 
 @cli.command(
@@ -121,6 +137,7 @@ def train(experiment: str, overrides: tuple[str, ...], preset: str, seed: int, s
     "--storage",
     help="Checkpoints go here: a path that all nodes see, or a bucket (s3://...).  [default: the run folder]",
 )
+@runner_option
 @json_option
 def sweep(experiment: str, overrides: tuple[str, ...], preset: str, as_json: bool, **options: Any) -> None:
     """Sweep an EXPERIMENT's search space with Ray Tune."""
@@ -363,10 +380,15 @@ def cluster_check(path: Path, as_json: bool) -> None:
 
 
 def _report_run(run: Any, as_json: bool) -> None:
-    """Prints how the trials of a run ended; a run that did not finish is exit status 1."""
+    """Prints how the trials of a run ended, and of a training where its time went, on standard error."""
     from lab.listing import run_record
+    from lab.timing import render, total
 
     record = run_record(run)
+    timing = None
+    if run.manifest.kind == "train":
+        timings = run.timings()
+        timing = record["timing"] = total(timings.values()) if timings else None
     if as_json:
         emit(record)
     else:
@@ -390,3 +412,8 @@ def _report_run(run: Any, as_json: bool) -> None:
         ]
         print_table(title, ["trial", "status", "iterations", f"best {run.manifest.metric}", "reason"], rows)
         click.echo(str(run.folder))
+    if timing is not None:
+        title = "where the time went"
+        if len(run.trials) > 1:
+            title += f", {len(timings)} of {len(run.trials)} trials"
+        print_aside(render(timing, title))

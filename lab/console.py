@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from lab.errors import RequestError, WorkError, unknown_name
 
-__all__ = ["Name", "Verbs", "busy", "emit", "figure", "print_table", "progress", "run_cli"]
+__all__ = ["Name", "Verbs", "busy", "emit", "figure", "print_aside", "print_table", "progress", "run_cli"]
 
 
 class Name(click.ParamType):
@@ -165,3 +165,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
         # A backend such as [fe80::1]:80 is no markup.
         table.add_row(*map(escape, row))
     console.print(table)
+
+
+def print_aside(what: RenderableType) -> None:
+    """Prints on standard error what is not the result itself; plain text where that is no terminal."""
+    console = Console(stderr=True, highlight=False)
+    # What was laid out for 80 columns is easier to read folded by the terminal than by rich.
+    console.width = max(console.width, 80)
+    console.print(what)

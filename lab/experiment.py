@@ -19,10 +19,17 @@ Report = Callable[[dict[str, float], Path | None], None]
 
 @dataclass(frozen=True)
 class Result:
-    """What a fit ends with: its last metrics and the checkpoint directory it reported last, if any."""
+    """What a fit ends with.
+
+    Attributes:
+        metrics: its last ones.
+        checkpoint: the directory that it reported last, if any.
+        timing: where its time went (`lab.timing.Timing.tree`), if it measured that; over a resume, from the beginning.
+    """
 
     metrics: dict[str, float]
     checkpoint: Path | None = None
+    timing: Mapping[str, Any] | None = None
 
 
 class Fit(Protocol):

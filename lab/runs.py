@@ -24,6 +24,7 @@ from lab.experiment import Experiment
 from lab.files import atomic_path, read_json, replace_directory, sha256, write_bytes, write_files, write_json
 from lab.journal import End, Journal, Trial, TrialStatus
 from lab.paths import MANIFEST, find_run, list_runs, runs_root, trial_folder
+from lab.timing import check_tree
 
 __all__ = [
     "ARTEFACT",
@@ -41,6 +42,8 @@ __all__ = [
 
 ARTEFACT = ("model.safetensors", "model.json", "untrained.safetensors")
 """The files of a network, after training and before; what is in them is for the task to say."""
+
+_TIMING = "timing.json"
 
 _PACKAGES = ("lookup-lab", "ray", "torch", "gymnasium", "numpy", "pandas", "optuna", "mlflow", "safetensors")
 
@@ -231,9 +234,23 @@ class Run(Journal):
         return super().add_trials(configs)
 
     def end_trial(
-        self, index: int, status: TrialStatus, reason: str | None = None, checkpoint: Path | None = None
+        self,
+        index: int,
+        status: TrialStatus,
+        reason: str | None = None,
+        checkpoint: Path | None = None,
+        *,
+        timing: Mapping[str, Any] | None = None,
     ) -> None:
-        """Records the end of trial `index`, and keeps the artefact in the directory `checkpoint`, if there is one."""
+        """Records the end of trial `index`, after all that it leaves is in its folder.
+
+        Args:
+            index: of the trial.
+            status: how it ended.
+            reason: in one line why, unless it finished.
+            checkpoint: a directory whose artefact is kept, if it has one.
+            timing: where its time went, if it is known.
+        """
         if checkpoint is not None:
             for name in ARTEFACT:
                 if (checkpoint / name).is_file():
@@ -241,7 +258,26 @@ class Run(Journal):
         if self.generation:
             # A population changes configurations on the way.
             write_json(self.trial_folder(index) / "config.json", self.trials[index].config)
+        if timing is not None:
+            write_json(self.trial_folder(index) / _TIMING, dict(timing))
         self.add_end(index, status, reason)
+
+    def timings(self) -> dict[int, dict[str, Any]]:
+        """Trial -> where its time went (`lab.timing`), for the finished trials that left that.
+
+        Raises:
+            RequestError: a file is damaged.
+        """
+        found = {}
+        for index, trial in sorted(self.trials.items()):
+            path = self.trial_folder(index) / _TIMING
+            if trial.status == "finished" and path.is_file():
+                tree = read_json(path, "timing tree")
+                try:
+                    found[index] = check_tree(tree)
+                except RequestError as error:
+                    raise RequestError(f"{path}: {error}") from None
+        return found
 
     def save_artefacts(self, checkpoints: Mapping[int, Path]) -> None:
         """Copies the artefacts of many trials into their folders, before it is recorded that they ended.

@@ -13,6 +13,7 @@ from lab.experiment import Experiment, require_device
 from lab.files import settle_directory, write_text
 from lab.reports import check_metrics, failure_reason
 from lab.runs import Plan, Run, RunStatus, Trial
+from lab.timing import check_tree
 from lab.tracking import Tracker, Tracking
 
 __all__ = ["run_training", "seed_configs", "train"]
@@ -165,7 +166,9 @@ def _train_trial(experiment: Experiment, config: Config, run: Run, trial: Trial,
             raise _Unwritable(error) from error
 
     try:
-        experiment.fit(config, report, resume=resume)
+        timing = experiment.fit(config, report, resume=resume).timing
+        if timing is not None:
+            timing = check_tree(timing)
     except _Failed as failure:
         run.end_trial(index, "failed", str(failure))
     except _Unwritable as unwritable:
@@ -176,5 +179,5 @@ def _train_trial(experiment: Experiment, config: Config, run: Run, trial: Trial,
         write_text(run.trial_folder(index) / "error.txt", traceback.format_exc())
         run.end_trial(index, "failed", failure_reason(error))
     else:
-        run.end_trial(index, "finished", checkpoint=folder if folder.is_dir() else None)
+        run.end_trial(index, "finished", checkpoint=folder if folder.is_dir() else None, timing=timing)
     tracking.trial_end(trial)

@@ -10,7 +10,7 @@ import experiments  # noqa: F401  (importing the package registers them)
 from lab.config import parse_assignments
 from lab.console import busy
 from lab.errors import RequestError, WorkError
-from lab.experiment import get
+from lab.experiment import Experiment, get
 from lab.paths import find_run, runs_root
 from lab.runs import Run, RunStatus, Trial
 from lab.sweep import run_sweep, sweep
@@ -47,7 +47,9 @@ class _Started:
     def end(self, status: RunStatus) -> None: ...
 
 
-def start_train(name: str, preset: str, assignments: Sequence[str], *, seed: int, seeds: int) -> Run:
+def start_train(
+    name: str, preset: str, assignments: Sequence[str], *, seed: int, seeds: int, runner: str | None = None
+) -> Run:
     """Trains the experiment `name` in this process, once for each of `seeds` seeds from `seed` on.
 
     Args:
@@ -56,13 +58,14 @@ def start_train(name: str, preset: str, assignments: Sequence[str], *, seed: int
         assignments: `key=value` texts that replace the preset's fields.
         seed: the first one.
         seeds: how many, at least 1.
+        runner: the field `runner`, of an experiment that has it.
 
     Raises:
         RequestError: something asked for is wrong; nothing was written.
         WorkError: every trial failed, or the run was interrupted (`InterruptedRunError`).
     """
     experiment = get(name)
-    overrides = parse_assignments(assignments)
+    overrides = _overrides(experiment, assignments, runner)
     if "seed" in overrides:
         raise RequestError(f"expected the seed as --seed {overrides['seed']}, but got seed={overrides['seed']}")
     return _watched(
@@ -72,13 +75,16 @@ def start_train(name: str, preset: str, assignments: Sequence[str], *, seed: int
     )
 
 
-def start_sweep(name: str, preset: str, assignments: Sequence[str], **options: Any) -> Run:
+def start_sweep(
+    name: str, preset: str, assignments: Sequence[str], *, runner: str | None = None, **options: Any
+) -> Run:
     """Sweeps the experiment `name`.
 
     Args:
         name: of an experiment.
         preset: of the experiment; the search space is laid over it.
         assignments: `key=value` texts; a field that is given is not searched.
+        runner: the field `runner`, of an experiment that has it.
         **options: of `lab.sweep.make_plan`.
 
     Raises:
@@ -86,7 +92,7 @@ def start_sweep(name: str, preset: str, assignments: Sequence[str], **options: A
         WorkError: every trial failed, or the run was interrupted (`InterruptedRunError`).
     """
     experiment = get(name)
-    overrides = parse_assignments(assignments)
+    overrides = _overrides(experiment, assignments, runner)
     return _watched(
         lambda trackers: run_sweep(experiment, preset=preset, overrides=overrides, trackers=trackers, **options)
     )
@@ -113,6 +119,19 @@ def resume(name: str) -> Run:
         return run
 
     return _watched(finish)
+
+
+def _overrides(experiment: Experiment, assignments: Sequence[str], runner: str | None) -> dict[str, Any]:
+    overrides = parse_assignments(assignments)
+    if runner is None:
+        return overrides
+    if "runner" not in experiment.config.model_fields:
+        raise RequestError(
+            f"expected no --runner with {experiment.name}, which has no such choice, but got --runner {runner}"
+        )
+    if overrides.setdefault("runner", runner) != runner:
+        raise RequestError(f"expected one runner, but got --runner {runner} and runner={overrides['runner']}")
+    return overrides
 
 
 def _watched(work: Callable[[list[Tracker]], Run]) -> Run:

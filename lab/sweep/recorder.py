@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -102,7 +103,8 @@ class Recorder(DriverOnly, tune.Callback):
                     write_text(self._run.trial_folder(index) / "error.txt", closing["traceback"])
                 self._end(index, "failed", closing["reason"])
             elif closing["closing"] == "finished":
-                self._end(index, "finished")
+                timing = closing.get("timing")
+                self._end(index, "finished", timing=None if timing is None else json.loads(timing))
             elif index in self._overdue:
                 self._stop(index, self._overdue[index])
             else:
@@ -159,12 +161,14 @@ class Recorder(DriverOnly, tune.Callback):
         else:
             self._end(index, "finished")
 
-    def _end(self, index: int, status: TrialStatus, reason: str | None = None) -> None:
+    def _end(
+        self, index: int, status: TrialStatus, reason: str | None = None, *, timing: Mapping[str, Any] | None = None
+    ) -> None:
         trial = self._run.trials[index]
         with ExitStack() as stack:
             checkpoint = self._storage.checkpoint(trial.checkpoint) if status != "failed" else None
             folder = None if checkpoint is None else Path(stack.enter_context(checkpoint.as_directory()))
-            self._run.end_trial(index, status, reason, folder)
+            self._run.end_trial(index, status, reason, folder, timing=timing)
         self._tracking.trial_end(trial)
 
 

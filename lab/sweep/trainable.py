@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from lab.sweep.asha import REDUCTION_FACTOR, rungs
 from lab.sweep.plan import iterations_of
 from lab.sweep.progress import encode_progress
 from lab.sweep.storage import Storage
+from lab.timing import check_tree
 
 __all__ = ["make_trainable"]
 
@@ -43,10 +45,10 @@ def make_trainable(
     """The trainable of an experiment, with its resources: for a trial, and for the shards of a fused sweep.
 
     A trial reports `{"lab": metrics}` for each iteration, a shard `{"shard": text}` (`encode_progress`), and both
-    `{"closing": how, ...}` once, at their own end: `finished`, `failed`, `boundary` (of a generation), `refused` (the
-    fit cannot go on from its checkpoint) or `unwritable` (the storage fails); the last two are no failure of the
-    training. It is reported, not raised, because Tune would start it again in vain; what Tune starts again is a trial
-    whose process died.
+    `{"closing": how, ...}` once, at their own end: `finished` (of a trial with its `timing` as JSON, if the fit has
+    one), `failed`, `boundary` (of a generation), `refused` (the fit cannot go on from its checkpoint) or `unwritable`
+    (the storage fails); the last two are no failure of the training. It is reported, not raised, because Tune would
+    start it again in vain; what Tune starts again is a trial whose process died.
 
     Args:
         experiment: what is trained.
@@ -73,7 +75,7 @@ def make_trainable(
         assert population is not None
         train_population(population, configs, report, resume=folder, rungs=at, eta=REDUCTION_FACTOR)
 
-    def train_alone(payload: dict[str, Any], send: Send, folder: Path | None) -> None:
+    def train_alone(payload: dict[str, Any], send: Send, folder: Path | None) -> dict[str, Any] | None:
         until = payload["until"]
 
         def report(metrics: dict[str, float], checkpoint: Path | None = None) -> None:
@@ -84,7 +86,8 @@ def make_trainable(
             if until is not None and metrics["iteration"] >= until:
                 raise _Ended("boundary")
 
-        fit(parse(config_class, payload["config"]), report, resume=folder)
+        timing = fit(parse(config_class, payload["config"]), report, resume=folder).timing
+        return None if timing is None else check_tree(timing)
 
     def trial(payload: dict[str, Any]) -> None:
         reported = False
@@ -112,7 +115,10 @@ def make_trainable(
                 if "shard" in payload:
                     train_shard(shards[payload["shard"]], send, folder)
                 else:
-                    train_alone(payload, send, folder)
+                    timing = train_alone(payload, send, folder)
+                    if timing is not None:
+                        # One text, as what a shard reports: Tune flattens and averages every number that it can see.
+                        closing["timing"] = json.dumps(timing)
         except _Ended as end:
             closing = {"closing": end.how, "reason": end.reason}
         except Exception as error:

@@ -8,14 +8,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import click
 import pytest
 
+from lab import experiment as registry
 from lab.cli import cli
+from lab.config import Config
 from lab.console import run_cli
-from lab.paths import find_run
+from lab.experiment import Experiment, Report, Result
+from lab.paths import find_run, list_runs
 from lab.runs import Run
+from lab.training import run_training
 
 TINY = ["--preset", "quick", "iterations=2", "steps=2", "batch_size=4", "validation_scenarios=16"]
 
@@ -52,6 +57,68 @@ def test_a_wrong_way_to_fuse_is_answered_with_the_nearest(runs, capsys):
     text = " ".join(run(capsys, "sweep", "--help").split())
     assert "optuna and pbt train each alone" in text
     assert "[default: auto]" in text
+
+
+class ChoosingConfig(Config):
+    runner: Literal["stock", "fast"] = "fast"
+    seed: int = 0
+    iterations: int = 1
+    device: str = "cpu"
+    threads: int = 1
+
+
+def choosing_fit(config: ChoosingConfig, report: Report, *, resume: Path | None = None) -> Result:
+    report({"iteration": 1, "loss": 1.0}, None)
+    return Result({})
+
+
+@pytest.fixture
+def choosing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An experiment that has a runner to choose; no trackers, and a sweep is one training."""
+    experiment = Experiment(
+        name="choosing",
+        summary="chooses",
+        config=ChoosingConfig,
+        fit=choosing_fit,
+        space={},
+        metric="loss",
+        mode="min",
+        presets={"default": {}},
+    )
+
+    def sweep(experiment, *, preset, overrides, trackers, **options):
+        assert "runner" not in options
+        return run_training(experiment, preset=preset, overrides=overrides)
+
+    monkeypatch.setitem(registry._REGISTRY, "choosing", experiment)
+    monkeypatch.setattr("lab.work.standard_trackers", list)
+    monkeypatch.setattr("lab.work.run_sweep", sweep)
+
+
+@pytest.mark.usefixtures("choosing")
+@pytest.mark.parametrize("verb", ["train", "sweep"])
+@pytest.mark.parametrize(
+    ("words", "runner"),
+    [
+        ([], "fast"),
+        (["--runner", "stock"], "stock"),
+        (["runner=stock"], "stock"),
+        (["runner=stock", "--runner", "stock"], "stock"),
+    ],
+)
+def test_the_runner_is_chosen_by_an_option_or_by_its_field(verb, words, runner, capsys):
+    ended = json.loads(run(capsys, verb, "choosing", *words, "--json"))
+    assert [trial["config"]["runner"] for trial in ended["trials"]] == [runner]
+
+
+@pytest.mark.usefixtures("choosing")
+@pytest.mark.parametrize("verb", ["train", "sweep"])
+def test_two_different_runners_are_refused(verb, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run_cli(cli, [verb, "choosing", "runner=stock", "--runner", "fast"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "lab: expected one runner, but got --runner fast and runner=stock\n"
+    assert list_runs() == []
 
 
 def test_the_version_is_that_of_the_distribution(capsys):

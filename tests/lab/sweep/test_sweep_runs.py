@@ -26,6 +26,16 @@ def totals_are_whole(run: Run) -> None:
             assert row["total"] == pytest.approx(iteration * step), (trial.index, iteration)
 
 
+def timed(run: Run) -> dict[int, dict[str, int]]:
+    """Trial -> how often each thing was done, for the trials that say where their time went."""
+    found = {}
+    for path in run.folder.glob("trials/*/*timing*"):
+        assert path.name == "timing.json"
+        tree = json.loads(path.read_text())
+        found[int(path.parent.name)] = {part["name"]: part["calls"] for part in (tree, *tree["children"])}
+    return found
+
+
 def test_a_sweep_ends_with_every_planned_trial_and_its_artefact(capsys: pytest.CaptureFixture[str]) -> None:
     run = run_sweep(toy(), samples=5, seed=3)
     assert run.manifest.status == "finished"
@@ -36,22 +46,25 @@ def test_a_sweep_ends_with_every_planned_trial_and_its_artefact(capsys: pytest.C
     again = Run(run.folder)
     assert again.manifest.best_trial == run.best_trial()
     assert json.loads((run.trial_folder(2) / "model.json").read_text()) == {"iteration": 6}
-    assert "trials/00002/model.safetensors" in again.manifest.artefacts
+    assert timed(run) == {key: {"training": 1, "adding": 6} for key in range(5)}
+    assert {"trials/00002/model.safetensors", "trials/00002/timing.json"} <= set(again.manifest.artefacts)
     assert len(again.metrics()) == 30
     assert sweep(toy(), again) == "finished", "a second resume has nothing to do"
     assert capsys.readouterr().out == "", "standard output belongs to --json"
 
 
 def test_what_fails_is_failed_once_with_its_reason_and_the_others_go_on() -> None:
-    experiment = toy(space={"trouble": tune.choice(["", "nan", "raise"])}, searcher="grid")
+    experiment = toy(space={"trouble": tune.choice(["", "nan", "raise", "timing"])}, searcher="grid")
     run = run_sweep(experiment, max_concurrent=1)
-    assert [trial.status for trial in run.trials.values()] == ["finished", "failed", "failed"]
+    assert [trial.status for trial in run.trials.values()] == ["finished", "failed", "failed", "failed"]
     assert run.trials[1].reason == "validation/loss is nan at iteration 3"
     assert run.trials[2].reason == "ValueError: the loss went through the roof"
+    assert run.trials[3].reason.startswith("expected a timing tree with name, seconds, calls and children, but got")
     assert sorted(run.trials[1].results) == sorted(run.trials[2].results) == [1, 2]
     assert run.manifest.best_trial == 0
     assert "Traceback" in (run.trial_folder(2) / "error.txt").read_text()
     assert not (run.trial_folder(1) / "model.json").exists()
+    assert sorted(timed(run)) == [0]
 
 
 def test_a_trial_whose_process_is_killed_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
@@ -61,6 +74,7 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_last_checkpoint(tmp_pa
     assert run.trials[0].status == "finished"
     assert run.trials[0].checkpoint_iteration == 6
     totals_are_whole(run)
+    assert timed(run) == {0: {"training": 2, "adding": 6}}, "what the first process did by its checkpoint counts once"
     (tmp_path / "died").unlink()
     with pytest.raises(WorkError, match=r"all 1 trials of .* failed; the first: its process died"):
         run_sweep(toy(), samples=1, overrides=overrides, max_failures=0)
@@ -79,6 +93,7 @@ def test_asha_stops_bad_trials_early_and_says_so() -> None:
         assert trial.reason == f"by asha at iteration {trial.iteration}"
     assert all(trial.iteration == 9 for trial in run.trials.values() if trial.status == "finished")
     assert run.trials[run.best_trial()].status == "finished"
+    assert set(timed(run)) == set(run.trials) - {trial.index for trial in stopped}
     assert (run.trial_folder(stopped[0].index) / "model.json").exists()
 
 
@@ -86,6 +101,7 @@ def test_a_population_clones_its_best_at_each_boundary() -> None:
     run = run_sweep(toy(), samples=4, scheduler="pbt", overrides={"iterations": 10})
     for trial in run.trials.values():
         assert (trial.status, sorted(trial.results)) == ("finished", list(range(1, 11)))
+    assert timed(run) == {key: {"training": 5, "adding": 10} for key in range(4)}, "a clone goes on with its donor's"
     events = [json.loads(line) for line in (run.folder / "journal.jsonl").read_text().splitlines()]
     generations = [event for event in events if event["event"] == "generation"]
     assert [event["iteration"] for event in generations] == [2, 4, 6, 8]

@@ -14,6 +14,7 @@ from ray import tune
 
 from lab.config import Config
 from lab.experiment import Experiment, Report, Result
+from lab.timing import Timing
 
 
 class ToyConfig(Config):
@@ -28,21 +29,24 @@ class ToyConfig(Config):
     every: int = 1
     """A checkpoint comes at every so many iterations."""
     trouble: str = ""
-    """`nan`, `raise`, or `die:<folder>`: what happens at iteration 3."""
+    """`nan`, `raise`, or `die:<folder>`: what happens at iteration 3; `timing`: the fit ends with one that is none."""
 
 
 def toy_fit(config: ToyConfig, report: Report, *, resume: Path | None = None) -> Result:
     """Adds up `rate * width` from iteration to iteration; the sum shows whether a resume lost or repeated one."""
     state = {"iteration": 0, "total": 0.0, "seconds": 0.0}
+    timing = Timing()
     if resume is not None:
         state = json.loads((resume / "state.json").read_text())
+        timing = Timing(json.loads((resume / "timing.json").read_text()))
     metrics: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         while state["iteration"] < config.iterations:
             time.sleep(config.pause)
             state["iteration"] += 1
-            state["total"] += config.rate * config.width + config.seed
+            with timing("adding"):
+                state["total"] += config.rate * config.width + config.seed
             state["seconds"] += 0.25
             loss = (config.rate - 0.5) ** 2 + 1 / state["iteration"]
             if state["iteration"] == 3 and config.trouble:
@@ -51,11 +55,12 @@ def toy_fit(config: ToyConfig, report: Report, *, resume: Path | None = None) ->
                     loss = float("nan")
             metrics = {**state, "validation/loss": loss}
             (folder / "state.json").write_text(json.dumps(state))
+            (folder / "timing.json").write_text(json.dumps(timing.tree()))
             (folder / "model.safetensors").write_bytes(b"weights")
             (folder / "model.json").write_text(json.dumps({"iteration": state["iteration"]}))
             due = state["iteration"] % config.every == 0 or state["iteration"] == config.iterations
             report(metrics, folder if due else None)
-    return Result(metrics)
+    return Result(metrics, timing={} if config.trouble == "timing" else timing.tree())
 
 
 def trouble(kind: str) -> None:
