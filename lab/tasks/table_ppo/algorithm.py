@@ -14,6 +14,15 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.utils.metrics import (
+    ALL_MODULES,
+    ENV_RUNNER_RESULTS,
+    ENV_RUNNER_SAMPLING_TIMER,
+    LEARNER_RESULTS,
+    LEARNER_UPDATE_TIMER,
+    SYNCH_WORKER_WEIGHTS_TIMER,
+    TIMERS,
+)
 from torch import Tensor
 
 from lab.errors import RequestError
@@ -23,7 +32,8 @@ from lab.tasks.table_ppo.advantages import FlatBatch
 from lab.tasks.table_ppo.config import TablePpoConfig
 from lab.tasks.table_ppo.learner import FlatLearner
 from lab.tasks.table_ppo.module import TablePolicyModule
-from lab.tasks.table_ppo.runner import BatchedEnvRunner
+from lab.tasks.table_ppo.runner import SECONDS, BatchedEnvRunner
+from lab.timing import Timing
 
 __all__ = [
     "ENVIRONMENT",
@@ -32,7 +42,7 @@ __all__ = [
     "local_ray",
     "make_algorithm",
     "policy_weights",
-    "training_metrics",
+    "train_once",
 ]
 
 ENVIRONMENT = "envs:LookupTable-v0"
@@ -161,8 +171,38 @@ def _falling(config: TablePpoConfig, first: float, last: float, iterations_done:
     return [[0, now], *([[done, now]] if done else []), [total, last]]
 
 
-def training_metrics(result: dict[str, Any]) -> dict[str, float]:
-    """What the lab reports of the result of one `Algorithm.train()`: plain names, floats."""
+def train_once(algorithm: Algorithm, timing: Timing) -> dict[str, float]:
+    """One `Algorithm.train()`, timed: the blocks `sampling`, `learning` and `weights`, and their parts where the fast
+    runner and learner say them.
+
+    Returns:
+        What the lab reports of the result: plain names, floats.
+    """
+    for timer in _TIMERS.values():
+        # RLlib keeps moving averages: without a past, that is the time of this iteration.
+        algorithm.metrics.delete(TIMERS, timer, key_error=False)
+    with timing("iteration"):
+        result = algorithm.train()
+    for block, timer in _TIMERS.items():
+        timing.add(("iteration", block), float(result[TIMERS][timer]))
+    parts = {
+        "sampling": result[ENV_RUNNER_RESULTS].get(SECONDS, {}),
+        "learning": result[LEARNER_RESULTS][ALL_MODULES].get(SECONDS, {}),
+    }
+    for block, seconds in parts.items():
+        for part, spent in seconds.items():
+            timing.add(("iteration", block, part), float(spent))
+    return _metrics(result)
+
+
+_TIMERS = {
+    "sampling": ENV_RUNNER_SAMPLING_TIMER,
+    "learning": LEARNER_UPDATE_TIMER,
+    "weights": SYNCH_WORKER_WEIGHTS_TIMER,
+}
+
+
+def _metrics(result: dict[str, Any]) -> dict[str, float]:
     runners, learner = result["env_runners"], result["learners"][DEFAULT_MODULE_ID]
     metrics = {name: float(learner[key]) for name, key in _LEARNER_METRICS.items()}
     metrics["env_steps"] = float(runners["num_env_steps_sampled_lifetime"])

@@ -9,6 +9,7 @@ progress.json           how far the training is, and the SHA-256 of every file a
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, ValidationError
 from ray.rllib.algorithms.algorithm import Algorithm
@@ -37,12 +38,14 @@ class Progress(Config):
         seconds: training time so far.
         best_score: the lowest `validation/even_churn_ratio` so far.
         validation: the last validation's metrics.
+        timing: where the time went (`lab.timing.Timing.tree`); None in a checkpoint of before there was one.
     """
 
     iteration: int = 0
     seconds: float = 0.0
     best_score: float | None = None
     validation: dict[str, float] = Field(default_factory=dict)
+    timing: dict[str, Any] | None = None
 
 
 def save(

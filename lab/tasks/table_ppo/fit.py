@@ -13,9 +13,10 @@ from lab.errors import WorkError
 from lab.experiment import Report, Result
 from lab.tables.sequential import SequentialTables
 from lab.tasks.table_ppo import checkpoint
-from lab.tasks.table_ppo.algorithm import local_ray, make_algorithm, policy_weights, training_metrics
+from lab.tasks.table_ppo.algorithm import local_ray, make_algorithm, policy_weights, train_once
 from lab.tasks.table_ppo.config import TablePpoConfig
 from lab.tasks.table_ppo.validation import OBJECTIVE, Validation
+from lab.timing import Timing
 
 __all__ = ["fit"]
 
@@ -33,7 +34,8 @@ def fit(config: TablePpoConfig, report: Report, *, resume: Path | None = None) -
         resume: a checkpoint directory that a fit wrote (`lab.tasks.table_ppo.checkpoint`).
 
     Returns:
-        The last metrics. Checkpoint directories live no longer than a `report`, which copies them.
+        The last metrics, and where the time went, from the first iteration on. Checkpoint directories live no longer
+        than a `report`, which copies them.
 
     Raises:
         RequestError: there is no such device, or `resume` is no whole checkpoint of this network.
@@ -52,7 +54,9 @@ def _train(config: TablePpoConfig, report: Report, resume: Path | None) -> Resul
     progress = checkpoint.Progress()
     if resume is not None:
         progress, best, untrained = checkpoint.load(resume)
-    algorithm = make_algorithm(config, progress.iteration)
+    timing = Timing(progress.timing)
+    with timing("set-up"):
+        algorithm = make_algorithm(config, progress.iteration)
     try:
         if resume is not None:
             checkpoint.restore_algorithm(resume, algorithm)
@@ -62,7 +66,7 @@ def _train(config: TablePpoConfig, report: Report, resume: Path | None) -> Resul
         started = time.perf_counter() - progress.seconds
         metrics = {"iteration": float(progress.iteration), "seconds": progress.seconds, **progress.validation}
         for iteration in range(progress.iteration + 1, config.iterations + 1):
-            metrics = {"iteration": float(iteration), "seconds": 0.0, **training_metrics(algorithm.train())}
+            metrics = {"iteration": float(iteration), "seconds": 0.0, **train_once(algorithm, timing)}
             last = iteration == config.iterations
             weights = policy_weights(algorithm)
             if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
@@ -72,9 +76,10 @@ def _train(config: TablePpoConfig, report: Report, resume: Path | None) -> Resul
                 )
             validation, best_score = progress.validation, progress.best_score
             if iteration == 1 or last or iteration % config.validate_every == 0:
-                tables = SequentialTables(config.policy)
-                tables.load_state_dict(weights)
-                validation = validate(tables, iteration)
+                with timing("validation"):
+                    tables = SequentialTables(config.policy)
+                    tables.load_state_dict(weights)
+                    validation = validate(tables, iteration)
                 if best_score is None or validation[OBJECTIVE] < best_score:
                     best, best_score = weights, validation[OBJECTIVE]
             progress = checkpoint.Progress(
@@ -86,10 +91,14 @@ def _train(config: TablePpoConfig, report: Report, resume: Path | None) -> Resul
             metrics |= {"seconds": progress.seconds, **validation}
             if last or iteration % config.checkpoint_every == 0:
                 with tempfile.TemporaryDirectory(prefix="table-ppo-") as directory:
-                    checkpoint.save(Path(directory), algorithm, progress, config, best, untrained)
-                    report(metrics, Path(directory))
+                    with timing("checkpoint"):
+                        so_far = progress.model_copy(update={"timing": timing.tree()})
+                        checkpoint.save(Path(directory), algorithm, so_far, config, best, untrained)
+                    with timing("report"):
+                        report(metrics, Path(directory))
             else:
-                report(metrics, None)
-        return Result(metrics)
+                with timing("report"):
+                    report(metrics, None)
+        return Result(metrics, timing=timing.tree())
     finally:
         algorithm.stop()

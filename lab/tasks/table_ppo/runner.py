@@ -127,6 +127,8 @@ class BatchedEnvRunner(SingleAgentEnvRunner):
         """Plays `steps` steps of all environments. Steps that only begin new episodes are not kept."""
         seconds = {"environment": 0.0, "forward": 0.0, "draw": 0.0}
         module, vector = self.module, self._vector
+        # RLlib sets this mode, and sets it back, around each forward: it walks through all submodules for that.
+        module.eval()
         forward = module.forward_exploration if explore else module.forward_inference
         rollout = self._buffers(steps)
         observed = {name: torch.from_numpy(value) for name, value in rollout.observations.items()}
