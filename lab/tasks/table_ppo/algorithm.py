@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -191,7 +192,9 @@ def train_once(algorithm: Algorithm, timing: Timing) -> dict[str, float]:
     }
     for block, seconds in parts.items():
         for part, spent in seconds.items():
-            timing.add(("iteration", block, part), float(spent))
+            # A part of a checkpoint of the other path has no value here.
+            if math.isfinite(spent):
+                timing.add(("iteration", block, part), float(spent))
     return _metrics(result)
 
 

@@ -71,12 +71,17 @@ class FlatLearner(PPOTorchLearner):
             module_id=module_id, optimizer=optimizer, params=parameters, lr_or_lr_schedule=config.lr
         )
 
+    # How Adam goes through its parameters is part of its state in torch, but not of a training's.
+    def _get_optimizer_state(self) -> Any:
+        state = super()._get_optimizer_state()
+        for one in state.values():
+            _step_by(one["state"]["param_groups"], fused=None)
+        return state
+
     def _set_optimizer_state(self, state: Any) -> None:
         super()._set_optimizer_state(state)
-        # The checkpoint of the stock learner says how that one steps, too.
         for optimizer in self._named_optimizers.values():
-            for group in optimizer.param_groups:
-                group["fused"], group["foreach"] = True, None
+            _step_by(optimizer.param_groups, fused=True)
 
     def update(
         self,
@@ -219,6 +224,11 @@ class FlatLearner(PPOTorchLearner):
             log((where, NUM_MODULE_STEPS_TRAINED_LIFETIME), size * count, reduce="lifetime_sum", with_throughput=True)
         log((ALL_MODULES, NUM_ENV_STEPS_TRAINED), rows * count, reduce="sum", with_throughput=True)
         log((ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME), rows * count, reduce="lifetime_sum", with_throughput=True)
+
+
+def _step_by(groups: list[dict[str, Any]], *, fused: bool | None) -> None:
+    for group in groups:
+        group["fused"] = fused
 
 
 class _Clock:

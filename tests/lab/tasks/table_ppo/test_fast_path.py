@@ -250,6 +250,24 @@ def test_trainings_with_whole_batches_stay_together(build, fields):
     torch.testing.assert_close(*values, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize(("first", "then"), [("stock", "fast"), ("fast", "stock")])
+def test_a_checkpoint_of_one_path_is_taken_up_by_the_other(build, tmp_path, first, then):
+    one, other = build(first), build(then, seed=4)
+    one.train()
+    one.save_to_path(str(tmp_path / "checkpoint"))
+    other.restore_from_path(str(tmp_path / "checkpoint"))
+    for theirs, ours in zip(parameters(one), parameters(other), strict=True):
+        assert torch.equal(ours, theirs)
+    moments = [learner(each).get_optimizer(DEFAULT_MODULE_ID).state_dict() for each in (one, other)]
+    for theirs, ours in zip(*(each["state"].values() for each in moments), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    (group,) = learner(other).get_optimizer(DEFAULT_MODULE_ID).param_groups
+    assert bool(group["fused"]) == (then == "fast")
+    result = other.train()
+    assert result["env_runners"]["num_env_steps_sampled_lifetime"] == 140
+    assert np.isfinite(result["env_runners"]["episode_return_mean"])
+
+
 def test_every_row_is_learnt_from_once_an_epoch(build):
     one = learner(build("fast"))
     indices = [index.tolist() for index in one._indices(70, 14, 10, True)]

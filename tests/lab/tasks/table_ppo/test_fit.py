@@ -116,6 +116,29 @@ def test_a_resumed_training_goes_on_where_it_was(trained, tmp_path):
         assert torch.equal(tensor, untrained[1][name])
 
 
+def test_the_time_went_somewhere_and_a_resumed_training_adds_to_it(trained, tmp_path):
+    recorder = Recorder(tmp_path)
+    result = fit(TablePpoConfig(**SMALL), recorder, resume=trained.checkpoints[0])
+    parts = {part["name"]: part for part in result.timing["children"]}
+    assert parts["iteration"]["calls"] == 3
+    assert parts["set-up"]["calls"] == 2
+    blocks = {block["name"]: {part["name"] for part in block["children"]} for block in parts["iteration"]["children"]}
+    assert blocks == {
+        "sampling": {"environment", "forward", "draw"},
+        "learning": {"batch", "gather", "forward", "backward", "optimizer"},
+        "weights": set(),
+    }
+
+
+def test_the_stock_path_goes_on_with_what_the_fast_one_left(trained, tmp_path):
+    recorder = Recorder(tmp_path)
+    result = fit(TablePpoConfig(**SMALL, runner="stock"), recorder, resume=trained.checkpoints[0])
+    assert [row["iteration"] for row in recorder.rows] == [3]
+    assert recorder.rows[0]["env_steps"] == trained.rows[2]["env_steps"]
+    assert set(recorder.rows[0]) == set(trained.rows[2])
+    assert {part["name"] for part in result.timing["children"]} >= {"iteration", "validation", "checkpoint"}
+
+
 def test_a_finished_training_resumed_is_finished(trained, tmp_path):
     recorder = Recorder(tmp_path)
     result = fit(TablePpoConfig(**SMALL), recorder, resume=trained.checkpoints[-1])
