@@ -62,6 +62,7 @@ class FlatLearner(PPOTorchLearner):
         self._order = np.random.default_rng(self.config.seed)
         self._seconds: dict[str, float] = {}
         self._measured = False
+        self._norm: Tensor | None = None
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """Registers the fused Adam, whose state is that of RLlib's."""
@@ -151,22 +152,22 @@ class FlatLearner(PPOTorchLearner):
     def postprocess_gradients(self, gradients_dict: Any) -> Any:
         """Clips by the global norm in a few operations; other ways of clipping are left to RLlib."""
         config = self.config.get_config_for_module(DEFAULT_MODULE_ID)
+        self._norm = None
         if not config.grad_clip or config.grad_clip_by != "global_norm":
             return super().postprocess_gradients(gradients_dict)
         gradients = [gradient for gradient in gradients_dict.values() if gradient is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        self._norm = norm = torch.nn.utils.get_total_norm(gradients)
         torch._foreach_mul_(gradients, (config.grad_clip / (norm + 1e-6)).clamp(max=1.0))
         if self._measured:
             self.metrics.log_value((DEFAULT_MODULE_ID, "gradients_default_optimizer_global_norm"), norm, window=1)
-        self._norm = norm
         return gradients_dict
 
     def apply_gradients(self, gradients_dict: Any) -> None:
         """Steps the optimiser; gradients that are not finite are left to RLlib, which makes them 0."""
-        if not bool(torch.isfinite(self._norm)):
-            super().apply_gradients(gradients_dict)
-        else:
+        if self._norm is not None and bool(torch.isfinite(self._norm)):
             self.get_optimizer(DEFAULT_MODULE_ID).step()
+        else:
+            super().apply_gradients(gradients_dict)
 
     def compute_loss_for_module(
         self, *, module_id: str, config: PPOConfig, batch: dict[str, Any], fwd_out: dict[str, Any]
