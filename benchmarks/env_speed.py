@@ -1,10 +1,10 @@
 """How much faster N lookup tables at once are than the same work by N single environments.
 
-    python benchmarks/env_speed.py [--tables 1024] [--features all] > benchmarks/env_speed.txt
+    python benchmarks/env_speed.py [--tables 64 1024] [--features all] > benchmarks/env_speed.txt
 
-Both are measured in turn in one run, several times, with the same scenarios and the same legal actions, resets
-included: an episode of all tables, then eight of them one after the other. Neither uses a second thread, so time is the
-process's CPU time: another program on the machine disturbs it less. The ratio carries over to other machines, the
+All are measured in turn in one run, several times, with the same scenarios and the same legal actions, resets
+included: eight tables one after the other, then an episode of all of them. None uses a second thread, so time is the
+process's CPU time: another program on the machine disturbs it less. The ratios carry over to other machines, the
 figures do not.
 """
 
@@ -58,30 +58,35 @@ def single_rate(env: LookupTableEnv, scenarios: ScenarioBatch, actions: np.ndarr
 
 
 def main() -> None:
-    """Prints both rates and their ratio."""
+    """Prints the rates and their ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--tables", type=int, default=1024)
+    parser.add_argument("--tables", type=int, nargs="+", default=[64, 1024])
     parser.add_argument("--features", default="all")
     parser.add_argument("--repeats", type=int, default=7)
     args = parser.parse_args()
 
-    single, many = LookupTableEnv(features=args.features), LookupTableVectorEnv(args.tables, features=args.features)
-    scenarios = sample_batch(many.task.config, args.tables, stream("validation", 0))
-    actions = actions_of(many, scenarios, np.random.default_rng(0))
+    single = LookupTableEnv(features=args.features)
+    drawn = sample_batch(single.task.config, max(args.tables), stream("validation", 0))
+    scenarios = [drawn.select(slice(tables)) for tables in args.tables]
+    many = [LookupTableVectorEnv(tables, features=args.features) for tables in args.tables]
+    actions = [actions_of(*pair, np.random.default_rng(0)) for pair in zip(many, scenarios, strict=True)]
+    batches = list(zip(many, scenarios, actions, strict=True))
     rates = [
-        (vector_rate(many, scenarios, actions), single_rate(single, scenarios, actions, 8)) for _ in range(args.repeats)
+        [single_rate(single, scenarios[0], actions[0], 8), *(vector_rate(*batch) for batch in batches)]
+        for _ in range(args.repeats)
     ]
-    fast, slow = (statistics.median(column) for column in zip(*rates, strict=True))
-    ratio = statistics.median(vector / one for vector, one in rates)
-    print(f"LookupTable-v0, size {many.task.entries}, {many.task.slots} slots, features={args.features}")
+    slow, *fast = (statistics.median(column) for column in zip(*rates, strict=True))
+    ratios = [statistics.median(row[place] / row[0] for row in rates) for place in range(1, len(rates[0]))]
+    print(f"LookupTable-v0, size {single.task.entries}, {single.task.slots} slots, features={args.features}")
     print(
         f"{hardware()}; Python {platform.python_version()}, NumPy {np.__version__}, Gymnasium {gymnasium.__version__}"
     )
     measured = commit("envs", "benchmarks/env_speed.py")
     print(f"commit {measured}, python benchmarks/env_speed.py {' '.join(sys.argv[1:])}".rstrip())
     print(f"one table at a time      {slow:12,.0f} env steps a CPU second")
-    print(f"{args.tables:5,} tables at once     {fast:12,.0f} env steps a CPU second")
-    print(f"ratio                    {ratio:12.1f}   (median of {args.repeats}, measured in turn)")
+    for tables, rate, ratio in zip(args.tables, fast, ratios, strict=True):
+        print(f"{tables:5,} tables at once     {rate:12,.0f} env steps a CPU second, {ratio:6.1f} times as many")
+    print(f"(medians of {args.repeats}, measured in turn)")
 
 
 if __name__ == "__main__":

@@ -132,34 +132,47 @@ class PartialTables:
         self.names = feature_names(features, information)
         self.size, self.entry = size, 0
         self._quotas, self._absent_legal = balance == "mask", validity == "penalty"
-        self._stateful = information == "stateful"
-        batch = len(present)
-        self._rows = np.arange(batch)
         self.slot_column = slot_columns(present, present.shape[1] if slots is None else slots, roster)
         self.slot_present = self.slot_column >= 0
-        self._n = self.slot_present.sum(axis=1, dtype=np.int64)
-        if batch and not self._n.min():
+        batch, slots = self.slot_present.shape
+        n = self.slot_present.sum(axis=1, dtype=np.int64)
+        if batch and not n.min():
             raise RequestError("a set must have at least one backend, but one is empty: no action would be legal")
-        self._columns = np.where(self.slot_present, self.slot_column, 0)
-        self._present = self.slot_present.astype(np.float32)
-        self._hashes = hashes[self._rows[:, None], self._columns]
-        self._floor = (size // self._n).astype(np.float32)
-        self._ceilings = (size % self._n).astype(np.float32)
-        self._ceil = self._floor + (self._ceilings > 0)
-        self._load = np.zeros(self.slot_present.shape, dtype=np.float32)
-        self._above = np.zeros(batch, dtype=np.float32)  # backends with more than the floor
         self.table = np.full((batch, size), -1, dtype=np.int32)
         self.uneven = np.zeros(batch, dtype=np.int64)
         self.invalid = np.zeros(batch, dtype=np.int64)
-        if "offset_0" in self.names:
-            self._places = np.ascontiguousarray(np.moveaxis(self._hashes % np.uint64(size), -1, 0).astype(np.int32))
-            self._present_bits = -self.slot_present.astype(np.int32)  # all ones where present
-        if "stratified" in self.names:
-            self._start_scores()
-        self._in_force = self._was_present = None
-        if self._stateful and in_force is not None and in_force_set is not None:
+        self._rows = np.arange(batch)
+        columns = np.where(self.slot_present, self.slot_column, 0)
+        hashes = hashes[self._rows[:, None], columns]
+        floor, self._ceilings_left = (size // n).astype(np.float32), (size % n).astype(np.float32)
+        self._ceil = floor + (self._ceilings_left > 0)
+        self._n = n.astype(np.float32)
+        # By cell, which is a slot of a table, numbered through all tables: one index is read far faster than two.
+        cells = batch * slots
+        self._columns = columns.ravel().astype(np.int32)
+        self._present = self.slot_present.ravel().astype(np.float32)
+        self._load = np.zeros(cells, dtype=np.float32)
+        self._floor = np.where(self.slot_present, floor[:, None], np.float32(-1)).ravel()  # absent: below any load
+        self._below_floor = self._load < self._floor
+        # The observation as it stands: what a step changes is written into it, and `observe` copies it.
+        self._features = np.zeros((cells, len(self.names)), dtype=np.float32)
+        self._feature = dict(zip(self.names, self._features.T, strict=True))
+        self._feature["present"][:] = self._present
+        self._feature["below_floor"][:] = self._below_floor
+        self._globals = np.zeros((batch, len(global_names(information))), dtype=np.float32)
+        self._globals[:, 1] = n / slots
+        self._globals[:, 2] = self._ceilings_left / self._n
+        self._in_force = None
+        if information == "stateful" and in_force is not None and in_force_set is not None:
             self._in_force = in_force
-            self._was_present = in_force_set[self._rows[:, None], self._columns] & self.slot_present
+            self._feature["was_present"][:] = (in_force_set[self._rows[:, None], columns] & self.slot_present).ravel()
+            self._globals[:, 5] = 1
+        if "offset_0" in self.names:
+            places = (hashes % np.uint64(size)).astype(np.int32)
+            self._places = np.ascontiguousarray(places.reshape(cells, HASHES).T)
+        if "stratified" in self.names:
+            self._start_scores(hashes)
+        self._ahead = range(0)
         self._update_legal()
 
     def give(self, slots: NDArray[np.integer]) -> NDArray[np.int32]:
@@ -170,20 +183,37 @@ class PartialTables:
 
         Returns:
             int32 (B,): the columns that have the entry now, -1 for none.
+
+        Raises:
+            RequestError: for a slot out of range, or too many or too few of them.
         """
-        rows = self._rows
-        load = self._load[rows, slots]
-        placed = self.legal[rows, slots] & self.slot_present[rows, slots]
-        at_floor = load == self._floor
-        even = (load < self._floor) | (at_floor & (self._above < self._ceilings))
-        self.uneven += placed & ~even
-        self.invalid += ~placed
-        self._above += placed & at_floor
-        self._load[rows, slots] = load + placed
-        owners = np.where(placed, self._columns[rows, slots], -1).astype(np.int32)
+        try:
+            cells = np.ravel_multi_index((self._rows, slots), self.slot_present.shape)
+        except ValueError:
+            raise RequestError(
+                f"actions must be {len(self._rows)} slots in [0, {self.slot_present.shape[1]}), "
+                f"but got {slots.min()} to {slots.max()} of shape {slots.shape}"
+            ) from None
+        takes_ceiling = self._takes_ceiling[cells]
+        even = placed = self._below_floor[cells] | takes_ceiling
+        if not self._quotas:
+            placed = self.slot_present.ravel()[cells]
+            self.uneven += placed & ~even
+        nowhere = ~placed
+        self.invalid += nowhere
+        self._ceilings_left -= takes_ceiling
+        load = self._load[cells] + placed
+        self._load[cells] = load
+        self._feature["load"][cells] = load / self._ceil
+        self._below_floor[cells] = self._feature["below_floor"][cells] = load < self._floor[cells]
+        owners = self._columns[cells]
+        owners[nowhere] = -1
         self.table[:, self.entry] = owners
         if "stratified" in self.names:
-            self._demand[rows, self._highest[self.entry]] -= 1
+            highest = self._highest[self.entry]
+            demand = self._demand[highest] - 1
+            self._demand[highest] = demand
+            self._feature["demand"][highest] = demand / self._ceil
         self.entry += 1
         self._update_legal()
         return owners
@@ -196,39 +226,31 @@ class PartialTables:
             "action_mask": int8 (B, M), `legal`. Of a full table the features of entry 0.
         """
         entry = self.entry % self.size
-        batch, slots = self.slot_present.shape
-        backends = np.empty((batch, slots, len(self.names)), dtype=np.float32)
-        column = {name: backends[..., place] for place, name in enumerate(self.names)}
-        column["present"][:] = self._present
-        np.divide(self._load, self._ceil[:, None], out=column["load"])
-        column["below_floor"][:] = self._below_floor
-        column["takes_ceiling"][:] = self._takes_ceiling
-        if "offset_0" in column:
-            for word in range(HASHES):
-                np.divide(self._ring_offset(word, entry), np.float32(self.size), out=column[f"offset_{word}"])
-        if "stratified" in column:
-            uniform = scores_of_words(self._word, entry)
-            np.multiply(uniform, self._present, out=column["uniform"])
-            column["stratified"][:] = self._scores[entry]
-            np.divide(self._ranking(self._scores[entry]), self._n32[:, None], out=column["rank"])
-            np.divide(self._demand, self._ceil[:, None], out=column["demand"])
-        if self._stateful:
-            column["owned_entry"][:] = 0 if self._in_force is None else self.owners(self._in_force[:, entry])
-            column["was_present"][:] = 0 if self._was_present is None else self._was_present
+        if entry not in self._ahead:
+            self._look_ahead(entry)
+        for feature, values in self._by_entry:
+            feature[:] = values[entry - self._ahead.start]
+        self._feature["takes_ceiling"][:] = self._takes_ceiling
+        if self._in_force is not None:
+            self._feature["owned_entry"][:] = self.owners(self._in_force[:, entry]).ravel()
+        self._globals[:, 0] = self.entry / self.size
+        np.divide(self._ceilings_left, self._n, out=self._globals[:, 3])
+        self._globals[:, 4] = self.invalid / self.size
         return {
-            "backends": backends.reshape(batch, -1),
-            "globals": self._globals(),
+            "backends": self._features.copy().reshape(len(self._rows), -1),
+            "globals": self._globals.copy(),
             "action_mask": self.legal.astype(np.int8),
         }
 
     def owners(self, columns: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Which slot holds a column: bool (B, M) for int (B,), all False for -1 and for columns that are absent."""
-        return (self.slot_column == columns[:, None]) & self.slot_present
+        return (self._columns.reshape(self.slot_present.shape) == columns[:, None]) & self.slot_present
 
-    def _start_scores(self) -> None:
+    def _start_scores(self, hashes: NDArray[np.uint64]) -> None:
         batch, slots = self.slot_present.shape
-        self._n32 = self._n.astype(np.float32)
-        self._word = folded(self._hashes[..., 1])
+        self._word = folded(hashes[..., 1]).ravel()
+        place, n = np.arange(slots, dtype=np.float32), self._n[:, None]
+        self._rank_at = np.where(place < n, place / n, 0).ravel()  # absent slots score lowest
         # By entry first, so that a step reads one block of memory; some tables at a time, so that the cache holds them.
         self._scores = np.empty((self.size, batch, slots), dtype=np.float32)
         self._highest = np.empty((self.size, batch), dtype=np.int64)
@@ -237,52 +259,55 @@ class PartialTables:
             some = slice(start, start + block)
             here = self.slot_present[some]
             scores = np.zeros((*here.shape, self.size), dtype=np.float32)
-            scores[here] = stratified_scores(self._hashes[some][here], self.size)
+            scores[here] = stratified_scores(hashes[some][here], self.size)
             self._scores[:, some] = np.moveaxis(scores, -1, 0)
             self._highest[:, some] = self._scores[:, some].argmax(axis=-1)
-        cells = (self._rows * slots + self._highest).ravel()
-        self._demand = np.bincount(cells, minlength=batch * slots).reshape(batch, slots).astype(np.float32)
+        self._highest += slots * self._rows
+        self._demand = np.bincount(self._highest.ravel(), minlength=batch * slots).astype(np.float32)
+        self._feature["demand"][:] = self._demand / np.repeat(self._ceil, slots)
 
-    def _ring_offset(self, word: int, entry: int) -> NDArray[np.float32]:
-        offset = np.int32(entry) - self._places[word]
-        offset += (offset >> np.int32(31)) & np.int32(self.size)  # size where negative: a modulo without a division
-        offset &= self._present_bits
-        return offset.astype(np.float32)
+    def _look_ahead(self, start: int) -> None:
+        """Computes the features that no action changes, of as many entries from `start` on as the cache holds."""
+        stop = min(start + max(1, BLOCK // len(self._load)), self.size)
+        if self.entry == self.size:
+            stop = 1  # of a full table nothing but entry 0 is seen
+        self._ahead = range(start, stop)
+        self._by_entry: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+        entries = np.arange(start, stop, dtype=np.int32)[:, None]
+        if "offset_0" in self.names:
+            for word, places in enumerate(self._places):
+                offset = entries - places
+                offset += (offset >> np.int32(31)) & np.int32(self.size)  # size where negative: modulo with no division
+                values = offset.astype(np.float32)
+                values *= self._present
+                values /= np.float32(self.size)
+                self._by_entry.append((self._feature[f"offset_{word}"], values))
+        if "stratified" in self.names:
+            scores = self._scores[start:stop]
+            uniform = scores_of_words(self._word, entries)
+            uniform *= self._present
+            for name, values in (("uniform", uniform), ("stratified", scores), ("rank", self._ranks(scores))):
+                self._by_entry.append((self._feature[name], values.reshape(len(entries), -1)))
 
-    def _ranking(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Each row's places from the highest score (0) down; 0 for absent slots."""
-        batch, slots = scores.shape
-        # Positive floats are ordered as their bits are, so one integer sort of (score, slot) pairs yields the places.
-        keys = (~scores.view(np.uint32)).astype(np.uint64) << np.uint64(32)
-        keys |= np.arange(slots, dtype=np.uint64)
-        keys.sort(axis=1)
-        order = (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
-        order += slots * self._rows[:, None]
-        places = np.empty(batch * slots, dtype=np.float32)
-        places[order.ravel()] = np.tile(np.arange(slots, dtype=np.float32), batch)
-        return places.reshape(batch, slots) * self._present
-
-    def _globals(self) -> NDArray[np.float32]:
-        names = global_names("stateful" if self._stateful else "stateless")
-        values = np.empty((len(self._n), len(names)), dtype=np.float32)
-        left = np.maximum(self._ceilings - self._above, 0)
-        values[:, 0] = self.entry / self.size
-        values[:, 1] = self._n / self.slot_present.shape[1]
-        values[:, 2] = self._ceilings / self._n
-        values[:, 3] = left / self._n
-        values[:, 4] = self.invalid / self.size
-        if self._stateful:
-            values[:, 5] = self._in_force is not None
-        return values
+    def _ranks(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        # Positive floats are ordered as their bits are, so one integer sort of (score, place) pairs yields the order.
+        keys = (~scores.view(np.uint32)).astype(np.uint64)
+        keys <<= np.uint64(32)
+        keys |= np.arange(keys.size, dtype=np.uint64).reshape(keys.shape)
+        keys.sort(axis=-1)
+        keys &= np.uint64(0xFFFFFFFF)
+        ranks = np.empty(keys.size, dtype=np.float32)
+        ranks[keys.view(np.int64).ravel()] = np.tile(self._rank_at, len(keys))
+        return ranks
 
     def _update_legal(self) -> None:
-        floor = self._floor[:, None]
-        self._below_floor = (self._load < floor) & self.slot_present
-        left = (self._above < self._ceilings)[:, None]
-        self._takes_ceiling = (self._load == floor) & self.slot_present & left
-        legal = self._below_floor | self._takes_ceiling if self._quotas else self.slot_present
-        if self.entry == self.size:
-            legal = self.slot_present  # nothing is left to give, but a policy may still be asked
+        shape = self.slot_present.shape
+        at_floor = (self._load == self._floor).reshape(shape)
+        at_floor &= (self._ceilings_left > 0)[:, None]
+        self._takes_ceiling = at_floor.ravel()
+        legal = self.slot_present
+        if self._quotas and self.entry < self.size:  # once nothing is left to give, a policy may still be asked
+            legal = (self._below_floor | self._takes_ceiling).reshape(shape)
         self.legal = legal | ~self.slot_present if self._absent_legal else legal
 
 
@@ -308,6 +333,6 @@ def slot_columns(present: NDArray[np.bool_], slots: int, roster: bool = False) -
     most = int(present.sum(axis=1).max(initial=0))
     if most > slots:
         raise RequestError(f"a set must have at most {slots} backends (max_backends), but one has {most}")
-    packed = (~present).argsort(axis=1, kind="stable")
-    packed = np.where(np.take_along_axis(present, packed, axis=1), packed, -1)[:, :slots]
+    packed = np.sort(np.where(present, np.arange(columns), columns), axis=1)[:, :slots]
+    packed[packed == columns] = -1
     return np.pad(packed, ((0, 0), (0, slots - packed.shape[1])), constant_values=-1)

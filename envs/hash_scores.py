@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from envs.backends import HASHES
 
-BLOCK = 2**17
+BLOCK = 2**16
 """Scores computed at once: as many as the cache holds."""
 
 _UNIFORM_BITS = 24  # what a float32 holds exactly
@@ -52,15 +52,17 @@ def stratified_scores(hashes: NDArray[np.uint64], size: int) -> NDArray[np.float
 
 def _stratified(hashes: NDArray[np.uint64], size: int) -> NDArray[np.float32]:
     entries = np.arange(size)
-    # The entry in the low bits breaks ties, and makes a plain sort (far faster than argsort) yield the order.
-    keys = _mixed(folded(hashes[:, :1]), entries).astype(np.uint64) << np.uint64(32)
-    keys |= entries.astype(np.uint64)
+    # The place in the low bits breaks ties, and makes a plain sort (far faster than argsort) yield the order.
+    keys = _mixed(folded(hashes[:, :1]), entries).astype(np.uint64)
+    keys <<= np.uint64(32)
+    keys |= np.arange(keys.size, dtype=np.uint64).reshape(keys.shape)
     keys.sort(axis=1)
     keys &= np.uint64(0xFFFFFFFF)
-    keys += np.uint64(size) * np.arange(len(keys), dtype=np.uint64)[:, None]
-    places = np.empty(keys.shape, dtype=np.float32)
-    places.ravel()[keys.view(np.int64).ravel()] = np.tile(np.arange(size, dtype=np.float32), len(keys))
-    return (places + uniform_scores(hashes[:, None], entries)) / np.float32(size)
+    scores = np.empty(keys.size, dtype=np.float32)
+    scores[keys.view(np.int64).ravel()] = np.tile(np.arange(size, dtype=np.float32), len(keys))
+    scores += uniform_scores(hashes[:, None], entries).ravel()
+    scores /= np.float32(size)
+    return scores.reshape(keys.shape)
 
 
 def folded(hashes: NDArray[np.uint64]) -> NDArray[np.uint32]:

@@ -18,6 +18,8 @@ from envs.scenarios import ScenarioBatch
 from envs.scoring import optimal_change
 from envs.task import PRIVILEGED, Observation, TableTask
 
+_FREE, _TERMS = PRIVILEGED.index("free"), slice(PRIVILEGED.index("imbalance"), len(PRIVILEGED))
+
 
 class LookupTableVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray]):
     """`num_envs` tables of `LookupTableEnv` side by side; its docstring is the manual.
@@ -53,10 +55,9 @@ class LookupTableVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.scenarios: ScenarioBatch | None = None
         self._rows = np.arange(num_envs)
+        self._most = self.task.entries * np.array([[2], [1], [2]])  # imbalance and invalid are means of two tables
         self._phase, self._done = 0, True
         self._tables: list[PartialTables] = []
-        self._left = self._joined = np.zeros((num_envs, 1), dtype=np.bool_)
-        self._excess = np.zeros(num_envs, dtype=np.int64)
         self._score: NDArray[np.float64] = np.zeros(num_envs)
 
     def reset(
@@ -81,20 +82,19 @@ class LookupTableVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray]):
             self._begin(self.task.sample(self.num_envs, self.np_random))
             return self._observation(), np.zeros(self.num_envs), never, never.copy(), {}
 
-        entry, columns = self._current.entry, self._current.give(actions)
+        current = self._tables[self._phase]
+        entry, columns = current.entry, current.give(actions)
         if self._phase == 1:
-            former = self._tables[0].table[:, entry]
-            # Column -1 is the owner "none": padded as the last column, it neither leaves nor joins.
-            forced = self._left[self._rows, former] | self._joined[self._rows, columns]
-            self._excess += (former != columns) & ~forced
+            forced = self._free[:, entry] | self._joined[self._rows, columns]
+            self._excess += (self._tables[0].table[:, entry] != columns) & ~forced
         info: dict[str, Any] = {}
-        if self._current.entry == self.task.entries:
+        if current.entry == self.task.entries:
             if self._phase == 0:
                 self._begin_second()
             else:
                 self._done = True
                 info = self._last_info()
-        score = self.task.score(*self._terms())
+        score = self._note_score()
         if self.task.reward == "dense":
             reward = score - self._score
         else:
@@ -113,22 +113,25 @@ class LookupTableVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray]):
         self.scenarios = scenarios
         self._done, self._phase = False, 0
         before, after = scenarios.before, scenarios.after
-        self._left = np.pad(before & ~after, ((0, 0), (0, 1)))
-        self._joined = np.pad(after & ~before, ((0, 0), (0, 1)))
-        self._optimum = optimal_change(before, after, self.task.entries)
         self._excess = np.zeros(self.num_envs, dtype=np.int64)
         self._tables = [self._start(before)]
-        self._score = self.task.score(*self._terms())
+        self._privileged = np.zeros((self.num_envs, len(PRIVILEGED) + 2 * self.task.slots), dtype=np.float32)
+        self._privileged[:, PRIVILEGED.index("optimum")] = optimal_change(before, after, self.task.entries)
         self._note_other(after)
+        self._score = self._note_score()
 
     def _begin_second(self) -> None:
         assert self.scenarios is not None
         self._phase = 1
-        before = self.scenarios.before
-        first = self._tables[0]
+        before, after = self.scenarios.before, self.scenarios.after
+        first = self._tables[0].table
+        # Column -1 is the owner "none": padded as the last column, it neither leaves nor joins.
+        self._free = np.take_along_axis(np.pad(before & ~after, ((0, 0), (0, 1))), first, axis=1)
+        self._joined = np.pad(after & ~before, ((0, 0), (0, 1)))
         stateful = self.task.information == "stateful"
-        in_force = {"in_force": first.table, "in_force_set": before} if stateful else {}
-        self._tables.append(self._start(self.scenarios.after, **in_force))
+        in_force = {"in_force": first, "in_force_set": before} if stateful else {}
+        self._tables.append(self._start(after, **in_force))
+        self._privileged[:, PRIVILEGED.index("phase")] = 1
         self._note_other(before)
 
     def _start(self, present: NDArray[np.bool_], **in_force: Any) -> PartialTables:
@@ -149,33 +152,26 @@ class LookupTableVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray]):
 
     def _note_other(self, other: NDArray[np.bool_]) -> None:
         """What a critic may know of the set that is not being built for."""
-        current = self._current
-        self._n_other = other.sum(axis=1) / self.task.slots
-        self._in_other = other[self._rows[:, None], current.slot_column] & current.slot_present
-
-    @property
-    def _current(self) -> PartialTables:
-        return self._tables[self._phase]
+        current = self._tables[self._phase]
+        in_other = other[self._rows[:, None], current.slot_column] & current.slot_present
+        self._privileged[:, PRIVILEGED.index("n_other")] = other.sum(axis=1) / self.task.slots
+        self._privileged[:, len(PRIVILEGED) + self.task.slots :] = in_other
 
     def _observation(self) -> Observation:
-        observation = self._current.observe()
-        slots, heads = self.task.slots, len(PRIVILEGED)
-        privileged = np.zeros((self.num_envs, heads + 2 * slots), dtype=np.float32)
-        values: list[Any] = [self._phase, self._n_other, 0, self._optimum, *self._terms()]
+        current = self._tables[self._phase]
         if self._phase == 1:
-            former = self._tables[0].table[:, self._current.entry % self.task.entries]
-            values[PRIVILEGED.index("free")] = self._left[self._rows, former]
-            privileged[:, heads : heads + slots] = self._current.owners(former)
-        for place, value in enumerate(values):
-            privileged[:, place] = value
-        privileged[:, heads + slots :] = self._in_other
-        return {**observation, "privileged": privileged}
+            entry, heads = current.entry % self.task.entries, len(PRIVILEGED)
+            former = self._tables[0].table[:, entry]
+            self._privileged[:, _FREE] = self._free[:, entry]
+            self._privileged[:, heads : heads + self.task.slots] = current.owners(former)
+        return {**current.observe(), "privileged": self._privileged.copy()}
 
-    def _terms(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        entries = self.task.entries
-        uneven = np.sum([table.uneven for table in self._tables], axis=0)
-        invalid = np.sum([table.invalid for table in self._tables], axis=0)
-        return uneven / (2 * entries), self._excess / entries, invalid / (2 * entries)
+    def _note_score(self) -> NDArray[np.float64]:
+        """The score of the tables so far, whose terms a critic may know."""
+        uneven, invalid = sum(table.uneven for table in self._tables), sum(table.invalid for table in self._tables)
+        terms = np.array([uneven, self._excess, invalid]) / self._most
+        self._privileged[:, _TERMS] = terms.T
+        return self.task.score(*terms)
 
     def _both_tables(self) -> NDArray[np.int32]:
         blank = np.full_like(self._tables[0].table, -1)
@@ -191,12 +187,8 @@ class LookupTableVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray]):
 
     def _checked(self, actions: NDArray[np.int64]) -> NDArray[np.int64]:
         actions = np.asarray(actions)
-        if actions.shape != (self.num_envs,) or not np.issubdtype(actions.dtype, np.integer):
+        if actions.shape != (self.num_envs,) or actions.dtype.kind not in "iu":
             raise RequestError(
                 f"actions must be {self.num_envs} integers, but got {actions.dtype} of shape {actions.shape}"
-            )
-        if not 0 <= actions.min() <= actions.max() < self.task.slots:
-            raise RequestError(
-                f"actions must be slots in [0, {self.task.slots}), but got {actions.min()} to {actions.max()}"
             )
         return actions

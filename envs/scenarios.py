@@ -237,7 +237,7 @@ def _fresh(
     count = len(n_before)
     union = np.arange(columns) < np.maximum(n_before, n_after)[:, None]
     ids = random_uuid_bytes(rng, (count, columns)) * union[..., None].astype(np.uint8)
-    ids = np.take_along_axis(ids, _order_by_bytes(ids, union)[..., None], axis=1)
+    ids = ids[np.arange(count)[:, None], _order_by_bytes(ids, union)]
     hashes = np.zeros((count, columns, HASHES), dtype=np.uint64)
     hashes[union] = hash_uuid_bytes(ids[union])
     place = _random_places(union, rng)

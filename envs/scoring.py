@@ -138,9 +138,12 @@ def table_scores(
     largest = load.max(axis=1, initial=0)
     smallest = np.where(present, load, size).min(axis=1, initial=size)
     quota = even_loads(present, size, weights)
-    rank_by = present.astype(np.float64) if weights is None else np.where(present, weights, -1.0)
-    sorted_loads = np.take_along_axis(load, np.lexsort((load, rank_by), axis=1), axis=1)
-    sorted_quota = np.take_along_axis(quota, np.lexsort((quota, rank_by), axis=1), axis=1)
+    if weights is None:  # absent columns are the smallest in both
+        sorted_loads, sorted_quota = np.sort(load, axis=1), np.sort(quota, axis=1)
+    else:
+        rank_by = np.where(present, weights, -1.0)
+        sorted_loads = np.take_along_axis(load, np.lexsort((load, rank_by), axis=1), axis=1)
+        sorted_quota = np.take_along_axis(quota, np.lexsort((quota, rank_by), axis=1), axis=1)
     return TableScores(
         invalid=(named_absent + named_none) / size,
         spread=np.where(n > 0, largest - smallest, 0).astype(np.float64),

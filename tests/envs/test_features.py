@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from envs import features, hash_scores
 from envs.errors import RequestError
 from envs.features import (
     FEATURES,
@@ -111,6 +112,33 @@ def test_neither_columns_nor_slots_nor_the_batch_change_a_bit() -> None:
             wide_row.give(np.array([slot]))
         np.testing.assert_array_equal(np.flatnonzero(here)[alone.table[0]], wide_row.table[0])
     assert wide.observe()["backends"].shape == (4, 9 * len(FEATURES))
+
+
+def test_how_much_is_computed_at_once_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = sample_batch(ScenarioConfig(size=11, n_before=(2, 11), n_after=(1, 11)), 3, stream("test", 17))
+    seen = []
+    for block in (1, 100, 2**16):  # one entry of one table, three entries of all tables, everything
+        for module in (features, hash_scores):
+            monkeypatch.setattr(module, "BLOCK", block)
+        tables = PartialTables(batch.hashes, batch.before, 11)
+        frames = []
+        for _ in range(11):
+            frames.append(tables.observe())
+            tables.give(frames[-1]["action_mask"].argmax(axis=1))
+        seen.append([*frames, tables.observe()])
+    for first, *others in zip(*seen, strict=True):
+        for other in others:
+            for name in first:
+                np.testing.assert_array_equal(first[name], other[name])
+
+
+def test_a_slot_out_of_range_is_refused_and_gives_nothing() -> None:
+    batch = churn_batch(7, 3, 2, stream("test", 18))
+    tables = PartialTables(batch.hashes, batch.before, 7)
+    for slots in ([0, 3], [-1, 0], [0, 1, 2]):
+        with pytest.raises(RequestError, match=r"2 slots in \[0, 3\)"):
+            tables.give(np.array(slots))
+    assert tables.entry == 0
 
 
 def test_a_roster_slot_is_its_column() -> None:
