@@ -16,7 +16,7 @@ from torch import Tensor
 from envs.features import GLOBALS
 from envs.task import PRIVILEGED
 from lab.errors import WorkError
-from lab.tables.policy_networks import Critic, PolicyOptions, make_policy, mask_scores
+from lab.tables.policy_networks import ILLEGAL, Critic, PolicyOptions, make_policy, mask_scores
 
 __all__ = ["SUMMARY", "TablePolicyModule"]
 
@@ -53,31 +53,38 @@ class TablePolicyModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
         inputs = options.width + 1 + options.global_features + len(PRIVILEGED)
         self.critic = Critic(inputs, int(self.model_config["critic_width"]))
 
+    def train(self, mode: bool = True) -> TablePolicyModule:
+        """Sets the mode where it is another: RLlib sets it at each forward, which is a quarter of a small one."""
+        return self if mode == self.training else super().train(mode)
+
     def get_non_inference_attributes(self) -> list[str]:
         """What environment runners do without."""
         return ["critic"]
 
     def _act(self, observations: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Masked logits (B, max_backends) and the policy's summary (B, width)."""
-        mask = observations["action_mask"]
-        backends = observations["backends"].view(*mask.shape, -1)
-        scores, summary = self.policy(backends, observations["globals"], mask != 0)
-        return mask_scores(scores, mask), summary
+        legal = observations["action_mask"].bool()
+        backends = observations["backends"].view(*legal.shape, -1)
+        scores, summary = self.policy(backends, observations["globals"], legal)
+        return mask_scores(scores, legal), summary
 
+    @torch.no_grad()
     def _embed(self, observations: dict[str, Tensor], logits: Tensor, summary: Tensor) -> Tensor:
-        """What the critic reads of the policy: its summary, and the probability of an action that moves nothing
-        needlessly. The critic's gradient ends here: the two losses differ in scale by orders."""
-        slots = logits.shape[1]
-        owner, in_other = observations["privileged"][:, -2 * slots :].split(slots, dim=1)
-        free = ((owner > 0) | (in_other == 0)).to(logits.dtype)
-        return torch.cat([summary, (torch.softmax(logits, dim=1) * free).sum(dim=1, keepdim=True)], dim=1).detach()
+        """What the critic reads: the policy's summary, the probability of an action that moves nothing needlessly, and
+        what else is known. The critic's gradient ends here: the two losses differ in scale by orders."""
+        slots, privileged = logits.shape[1], observations["privileged"]
+        owner, in_other = privileged[:, -2 * slots : -slots], privileged[:, -slots:]
+        # Both are 0 or 1: only what is in the other set and does not own the entry is moved needlessly.
+        free = torch.ge(owner, in_other, out=torch.empty_like(logits))
+        share = torch.softmax(logits, dim=1).mul_(free).sum(dim=1, keepdim=True)
+        return torch.cat([summary, share, observations["globals"], privileged[:, : len(PRIVILEGED)]], dim=1)
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        mask = batch[Columns.OBS]["action_mask"]
-        if not bool((mask != 0).any(dim=1).all()):
-            rows = torch.nonzero(~(mask != 0).any(dim=1))[:, 0].tolist()
-            raise WorkError(f"expected a legal action in every observation, but the mask of row {rows[0]} forbids all")
         logits, summary = self._act(batch[Columns.OBS])
+        best = logits.amax(dim=1)
+        if best.amin().item() <= ILLEGAL:
+            row = best.argmin().item()
+            raise WorkError(f"expected a legal action in every observation, but the mask of row {row} forbids all")
         outputs = {Columns.ACTION_DIST_INPUTS: logits}
         return {**outputs, SUMMARY: summary} if self.model_config.get("keep_summary") else outputs
 
@@ -99,8 +106,7 @@ class TablePolicyModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
             with torch.no_grad():
                 said = (batch[Columns.ACTION_DIST_INPUTS], batch[SUMMARY]) if SUMMARY in batch else None
                 embeddings = self._embed(observations, *(said or self._act(observations)))
-        known = observations["privileged"][:, : len(PRIVILEGED)]
-        values = self.critic(torch.cat([embeddings, observations["globals"], known], dim=1))
+        values = self.critic(embeddings)
         # Nothing comes after a full table. RLlib standardises advantages over a phantom step at the end of each episode
         # too, whose advantage is minus its value: left to the critic, it would dwarf those of all true steps.
         return torch.where(observations["globals"][:, _GIVEN] >= 1, 0.0, values)

@@ -10,6 +10,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.distribution.torch.torch_distribution import TorchCategorical
 
 from envs.lookup_table import LookupTableVectorEnv
+from envs.task import PRIVILEGED
 from lab.errors import WorkError
 from lab.tasks.table_ppo.config import TablePpoConfig
 from lab.tasks.table_ppo.module import TablePolicyModule
@@ -131,6 +132,42 @@ def test_the_mask_may_have_any_dtype(env, batch, dtype):
     expected = module.forward_inference(batch)[Columns.ACTION_DIST_INPUTS]
     batch[Columns.OBS]["action_mask"] = batch[Columns.OBS]["action_mask"].to(dtype)
     assert torch.equal(module.forward_inference(batch)[Columns.ACTION_DIST_INPUTS], expected)
+
+
+@pytest.mark.parametrize("network", ["pointer", "mlp"])
+def test_the_value_is_the_critic_s_of_what_is_documented(env, batch, network):
+    """The summary, how likely the policy is to move nothing needlessly, the globals and what is privileged."""
+    policy = {**CONFIG.policy.policy.model_dump(), "network": network}
+    module = TablePolicyModule(
+        observation_space=env.single_observation_space,
+        action_space=env.single_action_space,
+        inference_only=False,
+        model_config={"policy": policy, "critic_width": CONFIG.critic_width},
+    )
+    for _ in range(CONFIG.size + 3):  # into the second table, whose entries have former owners
+        mask = batch[Columns.OBS]["action_mask"].numpy()
+        observation, *_ = env.step(mask.argmax(axis=1))
+        batch = {Columns.OBS: {name: torch.from_numpy(value) for name, value in observation.items()}}
+    observations = batch[Columns.OBS]
+    owner, in_other = observations["privileged"][:, len(PRIVILEGED) :].split(CONFIG.size, dim=1)
+    assert owner.any()
+    assert in_other.any()
+    with torch.no_grad():
+        logits, summary = module._act(observations)
+        free = (owner > 0) | (in_other == 0)
+        share = torch.where(free, torch.softmax(logits, dim=1), 0.0).sum(dim=1, keepdim=True)
+        known = observations["privileged"][:, : len(PRIVILEGED)]
+        expected = module.critic(torch.cat([summary, share, observations["globals"], known], dim=1))
+    torch.testing.assert_close(module.compute_values(batch).detach(), expected)
+
+
+def test_the_mode_is_that_of_all_parts(env, batch):
+    module = make(env)
+    for mode in (module.train, module.eval, module.eval, module.train):
+        mode()
+        assert {part.training for part in module.modules()} == {mode == module.train}
+    module.forward_exploration(batch)
+    assert all(part.training for part in module.modules())
 
 
 def test_runners_have_no_critic(env):
