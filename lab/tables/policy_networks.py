@@ -174,13 +174,16 @@ class PointerPolicy(nn.Module):
 
     def _attend(self, hidden: Tensor, cells: _Cells, legal: Tensor) -> Tensor:
         rows, slots = legal.shape
-        width = hidden.shape[1]
-        padded = hidden.new_zeros(rows * slots, width).index_copy(0, cells.index, hidden).view(rows, slots, width)
-        assert self.attention is not None
+        width, attention = hidden.shape[1], self.attention
+        assert attention is not None
+        # As `nn.MultiheadAttention` would, but with projections of the cells alone.
+        projected = torch.addmm(attention.in_proj_bias, hidden, attention.in_proj_weight.t())
+        padded = projected.new_zeros(rows * slots, 3 * width).index_copy_(0, cells.index, projected)
+        query, key, value = padded.view(rows, slots, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
         # A row without a legal slot attends to its zeros: its result is never read, but it must not be NaN.
-        ignored = ~legal & legal.any(dim=1, keepdim=True)
-        attended, _ = self.attention(padded, padded, padded, key_padding_mask=ignored, need_weights=False)
-        return attended.reshape(rows * slots, width).index_select(0, cells.index)
+        heeded = legal | ~legal.any(dim=1, keepdim=True)
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=heeded[:, None, None])
+        return attention.out_proj(mixed.transpose(1, 2).reshape(rows * slots, width).index_select(0, cells.index))
 
 
 class MlpPolicy(nn.Module):
