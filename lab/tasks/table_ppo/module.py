@@ -17,6 +17,7 @@ from envs.features import GLOBALS
 from envs.task import PRIVILEGED
 from lab.errors import WorkError
 from lab.tables.policy_networks import ILLEGAL, Critic, PolicyOptions, make_policy, mask_scores
+from lab.tasks.table_ppo.distribution import InvertedCategorical
 
 __all__ = ["SUMMARY", "TablePolicyModule"]
 
@@ -48,6 +49,7 @@ class TablePolicyModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
             raise WorkError(
                 f"expected a Dict observation and Discrete actions, but got {space} and {self.action_space}"
             )
+        self.action_dist_cls = InvertedCategorical
         options = PolicyOptions(**self.model_config["policy"])
         self.policy = make_policy(options)
         inputs = options.width + 1 + options.global_features + len(PRIVILEGED)

@@ -31,6 +31,7 @@ from ray.rllib.utils.metrics import (
 from torch import Tensor
 
 from lab.errors import WorkError
+from lab.tasks.table_ppo.distribution import InvertedCategorical, draw
 from lab.tasks.table_ppo.rollout import Arrays, Rollout
 
 __all__ = ["SECONDS", "BatchedEnvRunner"]
@@ -67,6 +68,8 @@ class BatchedEnvRunner(SingleAgentEnvRunner):
         super().__init__(config=config, **kwargs)
         if self.env is not None:
             _check_environment(self._vector)
+            if self.module.get_exploration_action_dist_cls() is not InvertedCategorical:
+                raise WorkError("expected a module with the action distribution InvertedCategorical, but got another")
         self._observation: Arrays = {}
         self._ended, self._seeded = False, False
         self._kept: Rollout | None = None
@@ -143,8 +146,8 @@ class BatchedEnvRunner(SingleAgentEnvRunner):
             so_far = (before + step * self.num_envs) * runners
             outputs = forward(seen, t=so_far) if explore else forward(seen)
             ready = time.perf_counter()
-            choice, logp = _draw(outputs[Columns.ACTION_DIST_INPUTS], explore)
-            actions = choice.cpu().numpy()
+            logits = outputs[Columns.ACTION_DIST_INPUTS]
+            actions = (draw(logits) if explore else logits.argmax(dim=1)).cpu().numpy()
             drawn = time.perf_counter()
             self._observation, rewards, terminated, truncated, _ = vector.step(actions)
             seconds["environment"] += time.perf_counter() - drawn
@@ -154,7 +157,7 @@ class BatchedEnvRunner(SingleAgentEnvRunner):
                 self._ended = False
                 self._begin()
                 continue
-            _keep(rollout, step, {**outputs, Columns.ACTIONS: actions, Columns.ACTION_LOGP: logp})
+            _keep(rollout, step, {**outputs, Columns.ACTIONS: actions})
             rollout.columns[Columns.REWARDS][step] = rewards
             rollout.terminated[step] = terminated
             self._returns += rewards
@@ -165,6 +168,7 @@ class BatchedEnvRunner(SingleAgentEnvRunner):
             if (self._ended or step == steps - 1) and not terminated.all():
                 rollout.successors[step] = {name: value.copy() for name, value in self._observation.items()}
             step += 1
+        rollout.columns[Columns.ACTION_LOGP] = _logp(rollout.columns)
         self._log_env_steps(metric=self._metrics_num_env_steps_sampled, num_steps=len(rollout))
         self._increase_sampled_metrics(len(rollout), len(self._finished) * self.num_envs)
         for part, spent in seconds.items():
@@ -247,6 +251,13 @@ def _keep(rollout: Rollout, step: int, outputs: Mapping[str, Any]) -> None:
         columns[name][step] = value
 
 
+def _logp(columns: Arrays) -> NDArray[np.float32]:
+    """The log-probabilities float32 (T, N) of the actions that were taken."""
+    logits = torch.from_numpy(columns[Columns.ACTION_DIST_INPUTS])
+    actions = torch.from_numpy(columns[Columns.ACTIONS])[..., None]
+    return (logits.gather(-1, actions) - logits.logsumexp(dim=-1, keepdim=True))[..., 0].numpy()
+
+
 def _all_or_none(ended: NDArray[np.bool_]) -> bool:
     count = int(np.count_nonzero(ended))
     if count not in (0, len(ended)):
@@ -255,13 +266,3 @@ def _all_or_none(ended: NDArray[np.bool_]) -> bool:
             "use the stock runner"
         )
     return count > 0
-
-
-def _draw(logits: Tensor, explore: bool) -> tuple[Tensor, Tensor]:
-    """Actions int64 (N,) and their log-probabilities (N,), from logits (N, A).
-
-    The operations, and the random numbers, of RLlib's `TorchCategorical`, bit for bit.
-    """
-    logp = logits - logits.logsumexp(dim=-1, keepdim=True)
-    actions = torch.multinomial(torch.softmax(logp, dim=-1), 1) if explore else logp.argmax(dim=-1, keepdim=True)
-    return actions[:, 0], logp.gather(1, actions)[:, 0]
