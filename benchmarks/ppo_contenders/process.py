@@ -92,6 +92,8 @@ def _serve(connection: Connection, place: str, setting: Setting, clock: Clock, o
     # Standard output is the benchmark's.
     sys.stdout = sys.stderr
     torch.set_num_threads(1)
+    # What the lab's learner does, for all: `lab.tasks.table_ppo.learner.keep_freed_memory`, which would import Ray.
+    torch.empty(31 * 2**20, dtype=torch.uint8)
     module, name = place.split(":")
     training = getattr(import_module(f"ppo_contenders.{module}"), name)(setting, clock_of(clock), **options)
     before = _resident("VmRSS")
