@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from envs.lookup_table import LookupTableVectorEnv
 from lab.tables.policy_networks import mask_scores
+from lab.tasks.table_ppo.learner import flatten
 from lab.tasks.table_ppo.loss import policy_loss
 from ppo_contenders.networks import Networks
 from ppo_contenders.setting import Setting, Spent, timed
 
-__all__ = ["Bare", "discounts", "draw", "flatten"]
+__all__ = ["Bare", "discounts", "draw"]
 
 
 class Bare:
@@ -28,7 +29,7 @@ class Bare:
         torch.manual_seed(setting.seed)
         self._setting, self._clock = setting, clock
         self._networks = Networks(setting.policy, setting.critic_width)
-        self._weights = flatten(self._networks)
+        self._weights = flatten(list(self._networks.parameters()))
         self._optimizer = torch.optim.Adam([self._weights], lr=setting.learning_rate, fused=True)
         self._env = LookupTableVectorEnv(setting.envs, **setting.env)
         self._seen, _ = self._env.reset(seed=setting.seed)
@@ -105,19 +106,6 @@ class Bare:
         (loss + setting.value_coef * nn.functional.mse_loss(values, targets)).backward()
         gradient.mul_((setting.grad_clip / (torch.linalg.vector_norm(gradient) + 1e-6)).clamp(max=1.0))
         self._optimizer.step()
-
-
-def flatten(module: nn.Module) -> Tensor:
-    """Moves the parameters of a module into one vector, and their gradients into its gradient: zeroing, clipping and
-    Adam are then one operation each, instead of one for each parameter."""
-    parameters = list(module.parameters())
-    vector = torch.cat([parameter.detach().flatten() for parameter in parameters]).requires_grad_()
-    vector.grad = torch.zeros_like(vector)
-    sizes = [parameter.numel() for parameter in parameters]
-    pieces = zip(parameters, vector.detach().split(sizes), vector.grad.split(sizes), strict=True)
-    for parameter, value, gradient in pieces:
-        parameter.data, parameter.grad = value.view_as(parameter), gradient.view_as(parameter)
-    return vector
 
 
 def discounts(setting: Setting) -> Tensor:

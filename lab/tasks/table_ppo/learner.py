@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from ray.rllib.algorithms.ppo.ppo import (
     LEARNER_RESULTS_KL_KEY,
     LEARNER_RESULTS_VF_EXPLAINED_VAR_KEY,
@@ -31,12 +33,12 @@ from ray.rllib.utils.metrics import (
     WEIGHTS_SEQ_NO,
 )
 from ray.rllib.utils.torch_utils import explained_variance
-from torch import Tensor
+from torch import Tensor, nn
 
 from lab.tasks.table_ppo.loss import policy_loss
 from lab.tasks.table_ppo.runner import SECONDS
 
-__all__ = ["FlatLearner", "keep_freed_memory"]
+__all__ = ["FlatLearner", "flatten", "keep_freed_memory"]
 
 _LEARNT_FROM = (
     Columns.ACTIONS,
@@ -45,6 +47,8 @@ _LEARNT_FROM = (
     Postprocessing.ADVANTAGES,
     Postprocessing.VALUE_TARGETS,
 )
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def keep_freed_memory() -> None:
@@ -60,7 +64,8 @@ class FlatLearner(PPOTorchLearner):
     """RLlib's `PPOTorchLearner` for the batches of `FlatBatch`: the same losses, schedules, metrics and checkpoints.
 
     Minibatches are gathered by index from the batch; each epoch goes through it in a new order, and the last minibatch
-    is filled up from one more, as RLlib does. Adam is torch's fused one. The metrics are those of the last minibatch,
+    is filled up from one more, as RLlib does. All parameters lie in one
+    vector, for torch's fused Adam. The metrics are those of the last minibatch,
     which is all that RLlib keeps of them; the Kullback-Leibler divergence is computed for it alone, unless it is a part
     of the loss. For one learner, in the process of the algorithm.
     """
@@ -72,27 +77,45 @@ class FlatLearner(PPOTorchLearner):
         self._order = np.random.default_rng(self.config.seed)
         self._seconds: dict[str, float] = {}
         self._measured = False
-        self._norm: Tensor | None = None
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
-        """Registers the fused Adam, whose state is that of RLlib's."""
+        """Registers the fused Adam, over one vector."""
         parameters = self.get_parameters(self._module[module_id])
-        optimizer = torch.optim.Adam(parameters, fused=True)
+        self._vector = flatten(parameters)
+        self._sizes = [parameter.shape for parameter in parameters]
+        optimizer = torch.optim.Adam([self._vector], fused=True)
         self.register_optimizer(
             module_id=module_id, optimizer=optimizer, params=parameters, lr_or_lr_schedule=config.lr
         )
 
-    # How Adam goes through its parameters is part of its state in torch, but not of a training's.
+    # In a checkpoint each parameter has a state of its own, as RLlib's learner writes and reads it.
     def _get_optimizer_state(self) -> Any:
         state = super()._get_optimizer_state()
         for one in state.values():
-            _step_by(one["state"]["param_groups"], fused=None)
+            adam = one["state"]
+            (group,) = adam["param_groups"]
+            group |= {"params": list(range(len(self._sizes))), "fused": None}
+            if adam["state"]:
+                whole = adam["state"].pop(0)
+                for place, pieces in enumerate(zip(*(self._split(whole[name]) for name in _MOMENTS), strict=True)):
+                    adam["state"][place] = {"step": whole["step"], **dict(zip(_MOMENTS, pieces, strict=True))}
         return state
 
     def _set_optimizer_state(self, state: Any) -> None:
-        super()._set_optimizer_state(state)
-        for optimizer in self._named_optimizers.values():
-            _step_by(optimizer.param_groups, fused=True)
+        whole = copy.deepcopy(state)
+        for one in whole.values():
+            adam = one["state"]
+            (group,) = adam["param_groups"]
+            group |= {"params": [0], "fused": True}
+            if adam["state"]:
+                each = [adam["state"][place] for place in range(len(self._sizes))]
+                moments = {name: np.concatenate([np.ravel(own[name]) for own in each]) for name in _MOMENTS}
+                adam["state"] = {0: {"step": each[0]["step"], **moments}}
+        super()._set_optimizer_state(whole)
+
+    def _split(self, vector: NDArray[Any]) -> list[NDArray[Any]]:
+        ends = np.cumsum([shape.numel() for shape in self._sizes])[:-1]
+        return [piece.reshape(shape) for piece, shape in zip(np.split(vector, ends), self._sizes, strict=True)]
 
     def update(
         self,
@@ -147,6 +170,8 @@ class FlatLearner(PPOTorchLearner):
     def _step(self, batch: Mapping[str, Any], index: Tensor | None) -> None:
         """One gradient step."""
         clock = _Clock(self._seconds)
+        if not self._needs_divergence:
+            batch = {name: column for name, column in batch.items() if name != Columns.ACTION_DIST_INPUTS}
         minibatch = _take(batch, index)
         clock.stop("gather")
         outputs = self.module.forward_train({DEFAULT_MODULE_ID: minibatch})
@@ -159,25 +184,40 @@ class FlatLearner(PPOTorchLearner):
         if self._measured:
             self.metrics.log_value((DEFAULT_MODULE_ID, self.TOTAL_LOSS_KEY), losses[DEFAULT_MODULE_ID], window=1)
 
+    def compute_gradients(self, loss_per_module: Any, **kwargs: Any) -> Any:
+        """Fills the gradients, which are views of the vector's."""
+        self._gradient.zero_()
+        sum(loss_per_module.values()).backward()
+        return {reference: parameter.grad for reference, parameter in self._params.items()}
+
     def postprocess_gradients(self, gradients_dict: Any) -> Any:
-        """Clips by the global norm in a few operations; other ways of clipping are left to RLlib."""
+        """Clips by the global norm at once; other ways of clipping are left to RLlib."""
         config = self.config.get_config_for_module(DEFAULT_MODULE_ID)
-        self._norm = None
         if not config.grad_clip or config.grad_clip_by != "global_norm":
-            return super().postprocess_gradients(gradients_dict)
-        gradients = [gradient for gradient in gradients_dict.values() if gradient is not None]
-        self._norm = norm = torch.nn.utils.get_total_norm(gradients)
-        torch._foreach_mul_(gradients, (config.grad_clip / (norm + 1e-6)).clamp(max=1.0))
+            for reference, gradient in super().postprocess_gradients(gradients_dict).items():
+                self._params[reference].grad.copy_(gradient)
+            return gradients_dict
+        norm = torch.linalg.vector_norm(self._gradient)
+        self._gradient.mul_((config.grad_clip / (norm + 1e-6)).clamp(max=1.0))
         if self._measured:
             self.metrics.log_value((DEFAULT_MODULE_ID, "gradients_default_optimizer_global_norm"), norm, window=1)
         return gradients_dict
 
     def apply_gradients(self, gradients_dict: Any) -> None:
-        """Steps the optimiser; gradients that are not finite are left to RLlib, which makes them 0."""
-        if self._norm is not None and bool(torch.isfinite(self._norm)):
-            self.get_optimizer(DEFAULT_MODULE_ID).step()
-        else:
-            super().apply_gradients(gradients_dict)
+        """Steps the optimiser, after what is not finite became 0 or the largest number, as RLlib has it."""
+        if not self.config.torch_skip_nan_gradients:
+            self._gradient.nan_to_num_()
+        self.get_optimizer(DEFAULT_MODULE_ID).step()
+
+    @property
+    def _needs_divergence(self) -> bool:
+        return self._measured or bool(self.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID])
+
+    @property
+    def _gradient(self) -> Tensor:
+        gradient = self._vector.grad
+        assert gradient is not None
+        return gradient
 
     def compute_loss_for_module(
         self, *, module_id: str, config: PPOConfig, batch: dict[str, Any], fwd_out: dict[str, Any]
@@ -206,10 +246,9 @@ class FlatLearner(PPOTorchLearner):
                 clipped_value_loss = squared.clamp(0, config.vf_clip_param).mean()
             total = total + config.vf_loss_coeff * clipped_value_loss
         divergence = logits.new_zeros(())
-        kl_coeff = self.curr_kl_coeffs_per_module[module_id]
-        if config.use_kl_loss and (self._measured or bool(kl_coeff)):
+        if config.use_kl_loss and self._needs_divergence:
             divergence = _divergence(batch[Columns.ACTION_DIST_INPUTS], logits)
-            total = total + kl_coeff * divergence
+            total = total + self.curr_kl_coeffs_per_module[module_id] * divergence
         if self._measured:
             targets = batch[Postprocessing.VALUE_TARGETS]
             measures = {
@@ -237,9 +276,21 @@ class FlatLearner(PPOTorchLearner):
         log((ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME), rows * count, reduce="lifetime_sum", with_throughput=True)
 
 
-def _step_by(groups: list[dict[str, Any]], *, fused: bool | None) -> None:
-    for group in groups:
-        group["fused"] = fused
+def flatten(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Moves parameters into one vector, and their gradients into its gradient.
+
+    To zero, to clip and to step are then one operation each.
+
+    Returns:
+        The vector (P,), a leaf with a gradient; each parameter, and its gradient, is a view of it.
+    """
+    vector = torch.cat([parameter.detach().flatten() for parameter in parameters]).requires_grad_()
+    vector.grad = torch.zeros_like(vector)
+    sizes = [parameter.numel() for parameter in parameters]
+    pieces = zip(parameters, vector.detach().split(sizes), vector.grad.split(sizes), strict=True)
+    for parameter, value, gradient in pieces:
+        parameter.data, parameter.grad = value.view_as(parameter), gradient.view_as(parameter)
+    return vector
 
 
 class _Clock:

@@ -258,11 +258,14 @@ def test_a_checkpoint_of_one_path_is_taken_up_by_the_other(build, tmp_path, firs
     other.restore_from_path(str(tmp_path / "checkpoint"))
     for theirs, ours in zip(parameters(one), parameters(other), strict=True):
         assert torch.equal(ours, theirs)
-    moments = [learner(each).get_optimizer(DEFAULT_MODULE_ID).state_dict() for each in (one, other)]
-    for theirs, ours in zip(*(each["state"].values() for each in moments), strict=True):
-        torch.testing.assert_close(ours, theirs)
-    (group,) = learner(other).get_optimizer(DEFAULT_MODULE_ID).param_groups
-    assert bool(group["fused"]) == (then == "fast")
+    adams = [
+        learner(each).get_state()["optimizer"]["default_policy_default_optimizer"]["state"] for each in (one, other)
+    ]
+    moments = [
+        [{name: value.tolist() for name, value in own.items()} for own in adam["state"].values()] for adam in adams
+    ]
+    assert moments[1] == moments[0]
+    assert adams[1]["param_groups"] == adams[0]["param_groups"]
     result = other.train()
     assert result["env_runners"]["num_env_steps_sampled_lifetime"] == 140
     assert np.isfinite(result["env_runners"]["episode_return_mean"])
