@@ -262,7 +262,11 @@ def test_a_checkpoint_of_one_path_is_taken_up_by_the_other(build, tmp_path, firs
         learner(each).get_state()["optimizer"]["default_policy_default_optimizer"]["state"] for each in (one, other)
     ]
     moments = [
-        [{name: value.tolist() for name, value in own.items()} for own in adam["state"].values()] for adam in adams
+        {
+            place: {name: np.asarray(value).tolist() for name, value in own.items()}
+            for place, own in adam["state"].items()
+        }
+        for adam in adams
     ]
     assert moments[1] == moments[0]
     assert adams[1]["param_groups"] == adams[0]["param_groups"]
