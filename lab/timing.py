@@ -160,7 +160,7 @@ def total(trees: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def check_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The tree as plain JSON data.
+    """The tree as plain JSON data, its root called as that of `Timing.tree`.
 
     Raises:
         RequestError: it is no tree of a `Timing`.

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 from envs.lookup_table import LookupTableVectorEnv
 from lab.tables.policy_networks import mask_scores
+from lab.tasks.table_ppo.advantages import standardised
+from lab.tasks.table_ppo.distribution import draw
 from lab.tasks.table_ppo.learner import flatten
 from lab.tasks.table_ppo.loss import policy_loss
 from ppo_contenders.networks import Networks
 from ppo_contenders.setting import Setting, Spent, timed
 
-__all__ = ["Bare", "discounts", "draw"]
+__all__ = ["Bare", "discounts"]
 
 
 class Bare:
@@ -86,8 +88,7 @@ class Bare:
             following = torch.cat([values[1:], torch.zeros_like(values[:1])])
             advantages = self._discounts @ (rewards + setting.gamma * following - values)
             targets = (advantages + values).flatten()
-            deviation, mean = torch.std_mean(advantages, correction=0)
-            advantages = ((advantages - mean) / deviation.clamp(min=1e-4)).flatten()
+            advantages = standardised(advantages).flatten()
         batch = (rows, legal, actions, old_logp, advantages, targets)
         for _ in range(setting.epochs):
             for index in torch.randperm(len(rows)).split(setting.minibatch):
@@ -113,10 +114,3 @@ def discounts(setting: Setting) -> Tensor:
     on and above the diagonal. A rollout is one whole episode of each environment, so there is nothing else to it."""
     ahead = torch.arange(setting.steps)[None] - torch.arange(setting.steps)[:, None]
     return torch.where(ahead >= 0, (setting.gamma * setting.gae_lambda) ** ahead.clamp(min=0).float(), 0.0)
-
-
-def draw(logits: Tensor, uniform: Tensor) -> Tensor:
-    """Actions int64 (...), from logits (..., A) and numbers in [0, 1) (..., 1): where the distribution function passes
-    the number. `torch.multinomial` draws a number for each action, which takes four times as long."""
-    cumulated = torch.softmax(logits, dim=-1).cumsum(dim=-1)
-    return (cumulated <= uniform * cumulated[..., -1:]).sum(dim=-1)

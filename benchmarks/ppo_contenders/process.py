@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from lab.allocator import keep_freed_memory
 from ppo_contenders.setting import Clock, Setting, Spent, clock_of
 
 __all__ = ["Measured", "Process"]
@@ -92,8 +93,8 @@ def _serve(connection: Connection, place: str, setting: Setting, clock: Clock, o
     # Standard output is the benchmark's.
     sys.stdout = sys.stderr
     torch.set_num_threads(1)
-    # What the lab's learner does, for all: `lab.tasks.table_ppo.learner.keep_freed_memory`, which would import Ray.
-    torch.empty(31 * 2**20, dtype=torch.uint8)
+    # As the lab's learner does, for all.
+    keep_freed_memory()
     module, name = place.split(":")
     training = getattr(import_module(f"ppo_contenders.{module}"), name)(setting, clock_of(clock), **options)
     before = _resident("VmRSS")

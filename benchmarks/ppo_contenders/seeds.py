@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from envs.lookup_table import LookupTableVectorEnv
 from lab.tables.policy_networks import PointerPolicy, mask_scores
+from lab.tasks.table_ppo.distribution import draw
 from lab.tasks.table_ppo.loss import policy_loss
-from ppo_contenders.bare import discounts, draw
+from ppo_contenders.bare import discounts
 from ppo_contenders.networks import Networks
 from ppo_contenders.setting import Setting, Spent, timed
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 import time
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ import experiments  # noqa: F401  (importing the package registers them)
 from lab.experiment import get
 from lab.runs import Run
 from lab.sweep import run_sweep
+from lab.sweep.cluster import environment
 from lab.tasks.table_ppo import TablePpoConfig
 from lab.tracking import standard_trackers
 
@@ -43,23 +42,24 @@ def sweep(config: TablePpoConfig, trials: int) -> Swept:
     fixed = config.model_dump(mode="json")
     fixed |= {"validate_every": config.iterations, "checkpoint_every": config.iterations, "validation_pairs": 16}
     del fixed["clip"]
-    os.environ["LAB_RUNS"] = tempfile.mkdtemp()
-    started = time.perf_counter()
-    folder = run_sweep(
-        experiment,
-        overrides=fixed,
-        trackers=standard_trackers(),
-        samples=trials,
-        search="random",
-        scheduler="none",
-        max_concurrent=trials,
-    ).folder
-    seconds = time.perf_counter() - started
-    ended = Run(folder).trials.values()
-    shutil.rmtree(os.environ["LAB_RUNS"])
+    with tempfile.TemporaryDirectory() as runs, environment({"LAB_RUNS": runs}):
+        started = time.perf_counter()
+        run = run_sweep(
+            experiment,
+            overrides=fixed,
+            trackers=standard_trackers(),
+            samples=trials,
+            search="random",
+            scheduler="none",
+            max_concurrent=trials,
+        )
+        seconds = time.perf_counter() - started
+        ended = Run(run.folder).trials.values()
     # The last iteration ends with a validation and a checkpoint.
     began = max(trial.times[_WARM] for trial in ended)
     until = min(trial.times[config.iterations - 1] for trial in ended)
+    if until <= began:
+        raise RuntimeError("expected trials that train at the same time, but one had ended before another began")
     steady = 0.0
     for trial in ended:
         within = [trial.results[iteration] for iteration, when in trial.times.items() if began <= when <= until]

@@ -26,7 +26,7 @@ from ray.rllib.utils.metrics import (
 )
 from torch import Tensor
 
-from lab.errors import RequestError
+from lab.errors import RequestError, WorkError
 from lab.experiment import require_device
 from lab.sweep.cluster import ray_session
 from lab.tasks.table_ppo.advantages import FlatBatch
@@ -178,12 +178,17 @@ def train_once(algorithm: Algorithm, timing: Timing) -> dict[str, float]:
 
     Returns:
         What the lab reports of the result: plain names, floats.
+
+    Raises:
+        WorkError: every environment runner failed.
     """
     for timer in _TIMERS.values():
         # RLlib keeps moving averages: without a past, that is the time of this iteration.
         algorithm.metrics.delete(TIMERS, timer, key_error=False)
     with timing("iteration"):
         result = algorithm.train()
+    if DEFAULT_MODULE_ID not in result.get(LEARNER_RESULTS, {}):
+        raise WorkError("expected rollouts to learn from, but no environment runner answered")
     for block, timer in _TIMERS.items():
         timing.add(("iteration", block), float(result[TIMERS][timer]))
     parts = {

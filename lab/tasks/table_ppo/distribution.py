@@ -11,14 +11,22 @@ from torch import Tensor
 __all__ = ["InvertedCategorical", "draw"]
 
 
-def draw(logits: Tensor) -> Tensor:
-    """Actions int64 (B,) from logits (B, A), with one random number a row: where the distribution function passes it.
+def draw(logits: Tensor, uniform: Tensor | None = None) -> Tensor:
+    """Actions, with one random number a row: where the distribution function passes it.
 
     `torch.multinomial` draws a number for each action. An action of probability 0 is never drawn.
+
+    Args:
+        logits: float (..., A).
+        uniform: float (..., 1), the random numbers in [0, 1); by default from torch's generator.
+
+    Returns:
+        int64 (...).
     """
-    cumulated = torch.softmax(logits, dim=1).cumsum(dim=1)
-    threshold = torch.rand(len(logits), 1, device=logits.device) * cumulated[:, -1:]
-    return (cumulated <= threshold).sum(dim=1)
+    cumulated = torch.softmax(logits, dim=-1).cumsum(dim=-1)
+    if uniform is None:
+        uniform = torch.rand(*logits.shape[:-1], 1, device=logits.device)
+    return (cumulated <= uniform * cumulated[..., -1:]).sum(dim=-1)
 
 
 class InvertedCategorical(TorchCategorical):

@@ -35,10 +35,12 @@ from ray.rllib.utils.metrics import (
 from ray.rllib.utils.torch_utils import explained_variance
 from torch import Tensor, nn
 
+from lab.allocator import keep_freed_memory
+from lab.errors import WorkError
 from lab.tasks.table_ppo.loss import policy_loss
 from lab.tasks.table_ppo.runner import SECONDS
 
-__all__ = ["FlatLearner", "flatten", "keep_freed_memory"]
+__all__ = ["FlatLearner", "flatten"]
 
 _LEARNT_FROM = (
     Columns.ACTIONS,
@@ -51,32 +53,44 @@ _LEARNT_FROM = (
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def keep_freed_memory() -> None:
-    """Lets glibc keep what is freed, up to 31 MiB a block, instead of giving it back to the system at once.
-
-    Each gradient step would otherwise fault its temporary tensors in anew, a fifth of the pointer's time. glibc raises
-    its threshold to the largest block that it has seen freed; other allocators have no such threshold.
-    """
-    torch.empty(31 * 2**20, dtype=torch.uint8)
-
-
 class FlatLearner(PPOTorchLearner):
-    """RLlib's `PPOTorchLearner` for the batches of `FlatBatch`: the same losses, schedules, metrics and checkpoints.
+    """RLlib's `PPOTorchLearner` for the batches of `FlatBatch`: the same losses, schedules and checkpoints.
 
-    Minibatches are gathered by index from the batch; each epoch goes through it in a new order, and the last minibatch
-    is filled up from one more, as RLlib does. All parameters lie in one
-    vector, for torch's fused Adam. The metrics are those of the last minibatch,
-    which is all that RLlib keeps of them; the Kullback-Leibler divergence is computed for it alone, unless it is a part
-    of the loss. For one learner, in the process of the algorithm.
+    Minibatches are gathered by index from the batch; each epoch goes through it in a new order, the first one too, and
+    the last minibatch is filled up from one more, as RLlib does. All parameters lie in one vector, for torch's fused
+    Adam: `postprocess_gradients` and `apply_gradients` work on that, whatever the dict they are given holds. The
+    metrics of losses are those of the last minibatch, which is all that RLlib keeps of them; the Kullback-Leibler
+    divergence is computed for it alone, unless it is a part of the loss. Where the time went is logged as `SECONDS`; on
+    a GPU that says when work was asked for, not when it was done. For one learner.
     """
 
     def build(self) -> None:
-        """Builds the module and its optimiser."""
+        """Builds the module and its optimiser.
+
+        Raises:
+            WorkError: a configuration that this learner does not serve.
+        """
+        refused = {
+            "num_learners": self.config.num_learners > 1,
+            "torch_compile_learner": self.config.torch_compile_learner,
+            "_torch_lr_scheduler_classes": self.config._torch_lr_scheduler_classes,
+            "_torch_grad_scaler_class": self.config._torch_grad_scaler_class,
+        }
+        for name, given in refused.items():
+            if given:
+                raise WorkError(f"expected {name} as it is by default with the fast learner, but got {given}")
         super().build()
         keep_freed_memory()
         self._order = np.random.default_rng(self.config.seed)
         self._seconds: dict[str, float] = {}
         self._measured = False
+        self._read_coefficients()
+
+    def _read_coefficients(self) -> None:
+        """RLlib changes them after an update: read here, a GPU is waited for once."""
+        scheduler = self.entropy_coeff_schedulers_per_module[DEFAULT_MODULE_ID]
+        self._entropy_coeff = float(scheduler.get_current_value())
+        self._kl_coeff = float(self.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID])
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """Registers the fused Adam, over one vector."""
@@ -133,8 +147,10 @@ class FlatLearner(PPOTorchLearner):
         self._check_is_built()
         self.before_gradient_based_update(timesteps=timesteps or {})
         training_data = training_data or TrainingData(episodes=episodes)
-        training_data.validate()
         training_data.solve_refs()
+        if training_data.episodes is None:
+            raise WorkError("expected rollouts to learn from with the fast learner, but got another kind of data")
+        self._read_coefficients()
         self._weights_seq_no += 1
         self._seconds = dict.fromkeys(("batch", "gather", "forward", "backward", "optimizer"), 0.0)
         batch = self._learner_connector(
@@ -211,7 +227,7 @@ class FlatLearner(PPOTorchLearner):
 
     @property
     def _needs_divergence(self) -> bool:
-        return self._measured or bool(self.curr_kl_coeffs_per_module[DEFAULT_MODULE_ID])
+        return self._measured or self._kl_coeff > 0
 
     @property
     def _gradient(self) -> Tensor:
@@ -225,7 +241,7 @@ class FlatLearner(PPOTorchLearner):
         """The loss of `PPOTorchLearner`, for batches in which every row counts."""
         module = self.module[module_id].unwrapped()
         logits = fwd_out[Columns.ACTION_DIST_INPUTS]
-        entropy_coeff = float(self.entropy_coeff_schedulers_per_module[module_id].get_current_value())
+        entropy_coeff = self._entropy_coeff
         loss, entropy = policy_loss(
             logits,
             batch[Columns.ACTIONS],
@@ -248,7 +264,7 @@ class FlatLearner(PPOTorchLearner):
         divergence = logits.new_zeros(())
         if config.use_kl_loss and self._needs_divergence:
             divergence = _divergence(batch[Columns.ACTION_DIST_INPUTS], logits)
-            total = total + self.curr_kl_coeffs_per_module[module_id] * divergence
+            total = total + self._kl_coeff * divergence
         if self._measured:
             targets = batch[Postprocessing.VALUE_TARGETS]
             measures = {
@@ -265,12 +281,12 @@ class FlatLearner(PPOTorchLearner):
         return total
 
     def _log_trained(self, rows: int, size: int, count: int) -> None:
-        """What RLlib's learner logs of each minibatch, in one go."""
+        """The steps that RLlib's learner logs of each minibatch, in one go."""
         module, log = DEFAULT_MODULE_ID, self.metrics.log_value
         log((module, WEIGHTS_SEQ_NO), self._weights_seq_no, window=1)
         log((module, MODULE_TRAIN_BATCH_SIZE_MEAN), size, reduce="mean")
         for where in (module, ALL_MODULES):
-            log((where, NUM_MODULE_STEPS_TRAINED), size * count, reduce="sum")
+            log((where, NUM_MODULE_STEPS_TRAINED), size * count, reduce="sum", with_throughput=where == ALL_MODULES)
             log((where, NUM_MODULE_STEPS_TRAINED_LIFETIME), size * count, reduce="lifetime_sum", with_throughput=True)
         log((ALL_MODULES, NUM_ENV_STEPS_TRAINED), rows * count, reduce="sum", with_throughput=True)
         log((ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME), rows * count, reduce="lifetime_sum", with_throughput=True)

@@ -58,7 +58,7 @@ def policy_loss(
     """PPO's policy loss (Schulman et al., 2017, equation 7) with an entropy bonus, as means over the rows.
 
     Args:
-        logits: float (B, A); an action that is not allowed has one so low that its probability is 0.
+        logits: float (B, A); an action that is not allowed has a finite one so low that its probability is 0.
         actions: int64 (B,).
         old_logp: float (B,), the actions' log-probabilities when they were taken.
         advantages: float (B,).

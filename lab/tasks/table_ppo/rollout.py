@@ -17,7 +17,7 @@ Arrays = dict[str, NDArray[Any]]
 class Rollout:
     """T steps of N environments whose episodes begin and end together.
 
-    RLlib passes it on where it passes lists of episodes, and asks it for its length alone.
+    RLlib passes it on where it passes lists of episodes, and asks it for its lengths.
 
     Attributes:
         observations: name -> (T, N, ...), what was seen before each step.
@@ -36,3 +36,11 @@ class Rollout:
     def __len__(self) -> int:
         """Environment steps."""
         return self.terminated.size
+
+    def env_steps(self) -> int:
+        """Environment steps, as RLlib's episodes say them."""
+        return len(self)
+
+    def agent_steps(self) -> int:
+        """The same: there is one agent."""
+        return len(self)

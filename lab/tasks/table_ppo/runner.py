@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -48,14 +48,14 @@ class BatchedEnvRunner(SingleAgentEnvRunner):
     """RLlib's runner with another inner loop: it fills flat arrays instead of one object for each episode.
 
     The steps are those of `SingleAgentEnvRunner`, random numbers included: with the same seed and weights both see the
-    same observations and draw the same actions. State, checkpoints and metrics are the same, too. `sample()` returns
-    one `Rollout`, whose arrays are used again by the next call: an algorithm that learns from it before it samples
-    again, as PPO does, needs no copy.
+    same observations and draw the same actions. State, checkpoints and the metrics of episodes and steps are the same,
+    too; instead of RLlib's timers of single steps and connectors there are the `SECONDS` of a rollout. `sample()`
+    returns a list of one `Rollout`, and so gets the callback `on_sample_end`.
 
     For environments of Gymnasium's `VectorEnv` that reset at the next step, with Dict observations and Discrete
-    actions, whose episodes begin and end together. What the module returns besides the inputs of the action
-    distribution is kept, too. Connectors and per-episode callbacks are not called, and refused; sampling by episodes,
-    as evaluation does, is left to RLlib's own loop.
+    actions, whose episodes begin and end together, and for modules whose actions are drawn by `InvertedCategorical`.
+    What the module returns besides the inputs of the action distribution is kept, too. Connectors and per-episode
+    callbacks would not be called, and are refused; sampling by episodes, as evaluation does, is left to RLlib's loop.
     """
 
     def __init__(self, *, config: AlgorithmConfig, **kwargs: Any) -> None:
@@ -71,8 +71,7 @@ class BatchedEnvRunner(SingleAgentEnvRunner):
             if self.module.get_exploration_action_dist_cls() is not InvertedCategorical:
                 raise WorkError("expected a module with the action distribution InvertedCategorical, but got another")
         self._observation: Arrays = {}
-        self._ended, self._seeded = False, False
-        self._kept: Rollout | None = None
+        self._ended = False
         self._finished: list[dict[str, float]] = []
         self._begin()
 
@@ -97,19 +96,34 @@ class BatchedEnvRunner(SingleAgentEnvRunner):
             return episodes
         steps = math.ceil(num_timesteps / self.num_envs)
         while True:
-            if force_reset or self._needs_initial_reset:
-                self._reset()
+            before = len(self._finished)
             try:
+                if force_reset or self._needs_initial_reset:
+                    self._reset()
                 rollout = self._fill(steps, explore)
-            except WorkError:
-                raise
-            except Exception:
-                if not self.config.restart_failed_sub_environments:
-                    raise
-                _logger.exception("An environment failed: a new one is made, and this rollout is begun again")
-                self.make_env()
+            except _Restarted:
+                del self._finished[before:]
             else:
-                return [rollout]
+                break
+        self._log_env_steps(metric=self._metrics_num_env_steps_sampled, num_steps=len(rollout))
+        self._increase_sampled_metrics(len(rollout), (len(self._finished) - before) * self.num_envs)
+        return [rollout]
+
+    def make_env(self) -> None:
+        """Makes the environments, which begin with the seed of this runner."""
+        super().make_env()
+        self._seeded = False
+
+    def _ask(self, question: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Calls the environments; those that fail are made anew, if that is asked for."""
+        try:
+            return question(*args, **kwargs)
+        except Exception as error:
+            if not self.config.restart_failed_sub_environments:
+                raise
+            _logger.exception("An environment failed: a new one is made, and the rollout is begun again")
+            self.make_env()
+            raise _Restarted from error
 
     @property
     def _vector(self) -> VectorEnv:
@@ -118,7 +132,7 @@ class BatchedEnvRunner(SingleAgentEnvRunner):
         return self.env.env
 
     def _reset(self) -> None:
-        self._observation, _ = self._vector.reset(seed=None if self._seeded else self._seed)
+        self._observation, _ = self._ask(self._vector.reset, seed=None if self._seeded else self._seed)
         self._seeded, self._needs_initial_reset, self._ended = True, False, False
         self._begin()
 
@@ -149,7 +163,7 @@ class BatchedEnvRunner(SingleAgentEnvRunner):
             logits = outputs[Columns.ACTION_DIST_INPUTS]
             actions = (draw(logits) if explore else logits.argmax(dim=1)).cpu().numpy()
             drawn = time.perf_counter()
-            self._observation, rewards, terminated, truncated, _ = vector.step(actions)
+            self._observation, rewards, terminated, truncated, _ = self._ask(vector.step, actions)
             seconds["environment"] += time.perf_counter() - drawn
             seconds["forward"] += ready - started
             seconds["draw"] += drawn - ready
@@ -169,23 +183,18 @@ class BatchedEnvRunner(SingleAgentEnvRunner):
                 rollout.successors[step] = {name: value.copy() for name, value in self._observation.items()}
             step += 1
         rollout.columns[Columns.ACTION_LOGP] = _logp(rollout.columns)
-        self._log_env_steps(metric=self._metrics_num_env_steps_sampled, num_steps=len(rollout))
-        self._increase_sampled_metrics(len(rollout), len(self._finished) * self.num_envs)
         for part, spent in seconds.items():
             self.metrics.log_value((SECONDS, part), spent, reduce="sum")
         return rollout
 
     def _buffers(self, steps: int) -> Rollout:
-        """Where the rollout to come goes: the last one's arrays, if they have its shape."""
-        if self._kept is None or len(self._kept.terminated) != steps:
-            shape = (steps, self.num_envs)
-            observations = {
-                name: np.empty((steps, *value.shape), dtype=value.dtype) for name, value in self._observation.items()
-            }
-            columns: Arrays = {Columns.REWARDS: np.empty(shape, dtype=np.float32)}
-            self._kept = Rollout(observations, columns, np.empty(shape, dtype=np.bool_))
-        self._kept.successors.clear()
-        return self._kept
+        """Where the rollout to come goes."""
+        shape = (steps, self.num_envs)
+        observations = {
+            name: np.empty((steps, *value.shape), dtype=value.dtype) for name, value in self._observation.items()
+        }
+        columns: Arrays = {Columns.REWARDS: np.empty(shape, dtype=np.float32)}
+        return Rollout(observations, columns, np.empty(shape, dtype=np.bool_))
 
     def _finish(self) -> None:
         self._finished.append(
@@ -201,7 +210,7 @@ class BatchedEnvRunner(SingleAgentEnvRunner):
     def get_metrics(self) -> Any:
         """The metrics of RLlib's runner; all episodes that ended together are logged as one."""
         smoothed = self.config.metrics_num_episodes_for_smoothing / (self.config.num_env_runners or 1)
-        window = max(1, math.ceil(smoothed / self.num_envs))
+        window = max(1, math.ceil(smoothed / max(1, self.num_envs)))
         for episodes in self._finished:
             for reduce, metrics in _EPISODE_METRICS.items():
                 for key, part in metrics.items():
@@ -223,7 +232,13 @@ _EPISODE_METRICS: dict[str, dict[Any, str]] = {
 }
 
 
+class _Restarted(Exception):
+    """The environments are new ones."""
+
+
 def _check_config(config: AlgorithmConfig) -> None:
+    if config.batch_mode != "truncate_episodes":
+        raise WorkError(f"expected batch_mode='truncate_episodes' with the fast runner, but got {config.batch_mode!r}")
     if config._env_to_module_connector or config._module_to_env_connector:
         raise WorkError("expected no connectors of environment runners with the fast runner, but got some")
     for name in _PER_EPISODE:

@@ -147,6 +147,10 @@ def cut(length):
     return change
 
 
+def other_settings(rllib):
+    rllib.training(kl_coeff=0.4, vf_clip_param=0.02, grad_clip=0.01, grad_clip_by="norm")
+
+
 def cut_short(rllib):
     rllib.environment("CutShort-v0")
     cut(12)(rllib)
@@ -154,7 +158,7 @@ def cut_short(rllib):
 
 @pytest.mark.parametrize(
     ("fields", "change"),
-    [({}, cut(9)), (MLP, lambda rllib: None), (PAID, lambda rllib: None), (PAID, cut(9)), (PAID, cut_short)],
+    [({}, cut(9)), (MLP, lambda rllib: None), (PAID, other_settings), (PAID, cut(9)), (PAID, cut_short)],
     ids=["pointer, cut", "mlp, whole", "paid at the end, whole", "paid at the end, cut", "paid at the end, cut short"],
 )
 def test_both_learn_from_the_same_advantages_targets_and_losses(build, fields, change):
@@ -284,6 +288,42 @@ def test_every_row_is_learnt_from_once_an_epoch(build):
     assert [len(index) for index in one._indices(70, 32, 5, True)] == [32] * 5
 
 
+def test_rollouts_of_several_runners_are_one_batch(build):
+    fast = build("fast", cut(9), **PAID)
+    rollouts = [fast.env_runner.sample()[0] for _ in range(2)]
+    for rollout in rollouts:
+        rollout.terminated.flags.writeable = False  # as what comes from another process
+    apart, together = [batch_of(fast, [rollout]) for rollout in rollouts], batch_of(fast, rollouts)
+    for name in (Columns.ACTIONS, Columns.ACTION_LOGP, Postprocessing.VALUE_TARGETS):
+        torch.testing.assert_close(together[name], torch.cat([one[name] for one in apart]))
+    assert float(together[Postprocessing.ADVANTAGES].mean()) == pytest.approx(0, abs=1e-5)
+
+
+class Fails(LookupTableVectorEnv):
+    """Fails once, in the middle of an episode."""
+
+    steps = 0
+
+    def step(self, actions):
+        Fails.steps += 1
+        if Fails.steps == 4:
+            raise OSError("lost")
+        return super().step(actions)
+
+
+gymnasium.register("Fails-v0", vector_entry_point=Fails)
+
+
+def test_an_environment_that_fails_is_made_anew_if_that_is_asked_for(build):
+    def restarting(rllib):
+        rllib.environment("Fails-v0").fault_tolerance(restart_failed_sub_environments=True)
+
+    result = build("fast", restarting).train()["env_runners"]
+    assert Fails.steps == 4 + 14
+    assert result["num_env_steps_sampled_lifetime"] == 70
+    assert result["num_episodes_lifetime"] == 5
+
+
 def test_sampling_by_episodes_is_left_to_rllib_and_training_goes_on(build):
     fast = build("fast")
     fast.train()
@@ -295,12 +335,13 @@ def test_sampling_by_episodes_is_left_to_rllib_and_training_goes_on(build):
     assert not rollout.successors
 
 
-def test_gradients_that_are_not_finite_do_no_harm(build):
+@pytest.mark.parametrize("harm", [np.nan, np.inf])
+def test_gradients_that_are_not_finite_do_no_harm(build, harm):
     fast = build("fast")
     one = learner(fast)
     before = [parameter.detach().clone() for parameter in parameters(fast)]
-    gradients = {reference: torch.full_like(parameter, np.nan) for reference, parameter in one._params.items()}
-    one.apply_gradients(one.postprocess_gradients(gradients))
+    one._vector.grad[3] = harm
+    one.apply_gradients(one.postprocess_gradients({}))
     for parameter, value in zip(parameters(fast), before, strict=True):
         assert torch.equal(parameter, value)
 
@@ -315,9 +356,10 @@ class OnStep(RLlibCallback):
     [
         (lambda rllib: rllib.callbacks(OnStep), "on_episode_step"),
         (lambda rllib: rllib.callbacks(on_episode_end=lambda **kwargs: None), "on_episode_end"),
+        (lambda rllib: rllib.env_runners(batch_mode="complete_episodes"), "batch_mode"),
         (lambda rllib: rllib.env_runners(env_to_module_connector=lambda *_: FlattenObservations()), "connectors"),
     ],
-    ids=["callback", "function", "connector"],
+    ids=["callback", "function", "batch mode", "connector"],
 )
 def test_what_the_fast_runner_would_not_call_is_refused(build, change, said):
     with pytest.raises(WorkError, match=said):
