@@ -2,7 +2,7 @@
 
 The objective is the churn ratio on validation scenarios after every uneven or invalid entry has been paid for with one
 more move (`lab.tables.judging.judge`): with `balance=mask` it is the churn ratio itself. On `scenarios-47`, five seeds
-of `default` have 1.69 [1.63, 1.74] where Maglev has 1.80 (`benchmarks/comparison/results.txt`); seeds differ much, by
+of `default` have 1.72 [1.68, 1.79] where Maglev has 1.80 (`benchmarks/comparison/results.txt`); seeds differ much, by
 the local optimum that they settle in.
 
 What was found, on validation scenarios:
@@ -12,7 +12,7 @@ What was found, on validation scenarios:
   falls to 0 holds it between the two until it knows what to prefer. Without the bonus it settles on whatever it began
   with.
 - A needless move is paid in the step that makes it, and what one step costs the others is small beside the noise they
-  add: with `gamma=0` a policy learns in 40 s what it does not learn in minutes with `gamma=1`.
+  add: with `gamma=0` a policy learns in the steps of `quick` what it does not learn in many times as many with `gamma=1`.
 """
 
 from ray import tune
@@ -37,9 +37,9 @@ register(
         metric=OBJECTIVE,
         mode="min",
         presets={
-            # 40 s of one core.
+            # A quarter of a minute of one core.
             "quick": {"iterations": 45, "validate_every": 10, "validation_pairs": 128},
-            # 4 min of one core: 1.5 million steps.
+            # A minute of one core: 1.5 million steps.
             "default": {"iterations": 250, "entropy": 0.09, "entropy_final": 0.02, "learning_rate_final": 3e-4},
             "full": {
                 "iterations": 1000,
