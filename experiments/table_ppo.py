@@ -12,7 +12,8 @@ What was found, on validation scenarios:
   falls to 0 holds it between the two until it knows what to prefer. Without the bonus it settles on whatever it began
   with.
 - A needless move is paid in the step that makes it, and what one step costs the others is small beside the noise they
-  add: with `gamma=0` a policy learns in the steps of `quick` what it does not learn in many times as many with `gamma=1`.
+  add: with `gamma=0` a policy learns in the steps of `quick` what with `gamma=1` it does not learn in many times as
+  many.
 """
 
 from ray import tune
@@ -37,7 +38,7 @@ register(
         metric=OBJECTIVE,
         mode="min",
         presets={
-            # A quarter of a minute of one core.
+            # 10 s of one core.
             "quick": {"iterations": 45, "validate_every": 10, "validation_pairs": 128},
             # A minute of one core: 1.5 million steps.
             "default": {"iterations": 250, "entropy": 0.09, "entropy_final": 0.02, "learning_rate_final": 3e-4},
