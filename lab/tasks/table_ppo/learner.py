@@ -96,7 +96,7 @@ class FlatLearner(PPOTorchLearner):
         """Registers the fused Adam, over one vector."""
         parameters = self.get_parameters(self._module[module_id])
         self._vector = flatten(parameters)
-        self._sizes = [parameter.shape for parameter in parameters]
+        self._shapes = [parameter.shape for parameter in parameters]
         optimizer = torch.optim.Adam([self._vector], fused=True)
         self.register_optimizer(
             module_id=module_id, optimizer=optimizer, params=parameters, lr_or_lr_schedule=config.lr
@@ -108,7 +108,7 @@ class FlatLearner(PPOTorchLearner):
         for one in state.values():
             adam = one["state"]
             (group,) = adam["param_groups"]
-            group |= {"params": list(range(len(self._sizes))), "fused": None}
+            group |= {"params": list(range(len(self._shapes))), "fused": None}
             if adam["state"]:
                 whole = adam["state"].pop(0)
                 for place, pieces in enumerate(zip(*(self._split(whole[name]) for name in _MOMENTS), strict=True)):
@@ -122,14 +122,14 @@ class FlatLearner(PPOTorchLearner):
             (group,) = adam["param_groups"]
             group |= {"params": [0], "fused": True}
             if adam["state"]:
-                each = [adam["state"][place] for place in range(len(self._sizes))]
+                each = [adam["state"][place] for place in range(len(self._shapes))]
                 moments = {name: np.concatenate([np.ravel(own[name]) for own in each]) for name in _MOMENTS}
                 adam["state"] = {0: {"step": each[0]["step"], **moments}}
         super()._set_optimizer_state(whole)
 
     def _split(self, vector: NDArray[Any]) -> list[NDArray[Any]]:
-        ends = np.cumsum([shape.numel() for shape in self._sizes])[:-1]
-        return [piece.reshape(shape) for piece, shape in zip(np.split(vector, ends), self._sizes, strict=True)]
+        ends = np.cumsum([shape.numel() for shape in self._shapes])[:-1]
+        return [piece.reshape(shape) for piece, shape in zip(np.split(vector, ends), self._shapes, strict=True)]
 
     def update(
         self,
