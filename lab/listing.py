@@ -115,7 +115,11 @@ def _tables() -> Section:
             "weights": False,
             "stateless": True,
         }
-        for family, summary in (("supervised", "a trained table_supervised run"), ("ppo", "a trained table_ppo run"))
+        for family, summary in (
+            ("supervised", "a trained table_supervised run"),
+            ("ppo", "a trained table_ppo run"),
+            ("es", "a trained table_es run"),
+        )
     ]
     return Section(("name", "version", "summary", "exactly even", "weights", "stateless"), records)
 

@@ -27,7 +27,7 @@ class Curve:
 
     Attributes:
         method: its label.
-        kind: `supervised` or `ppo`.
+        kind: `supervised`, `ppo` or `es`.
         axis: `seconds` of training, or what its steps are called (`env_steps`).
         lines: for each seed the points (x, churn ratio), as recorded.
         band_x: where the average is taken, (K,); empty with one seed.

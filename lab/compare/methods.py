@@ -18,12 +18,15 @@ from lab.tables.registry import Builder, get, spectrum
 
 __all__ = ["ENOUGH_SEEDS", "Kind", "Method", "Training", "finished_runs", "methods", "seeds_note"]
 
-Kind = Literal["classical", "supervised", "ppo", "learned"]
+Kind = Literal["classical", "supervised", "ppo", "es", "learned"]
 BASELINE = "maglev"
 """Always compared with: the table that most load balancers use."""
 
 ENOUGH_SEEDS = 5
 """From here on a trained method is said to win or lose: intervals over fewer seeds are far too narrow."""
+
+_FAMILIES: tuple[Kind, ...] = ("supervised", "ppo", "es")
+"""The families of builders that are named by their run."""
 
 _STEPS = ("env_steps", "pairs", "samples")
 
@@ -63,7 +66,7 @@ class Method:
 
     Attributes:
         label: what the report calls it; unique.
-        kind: `classical`, `supervised`, `ppo`, or `learned` for a network of neither of these.
+        kind: `classical`, `supervised`, `ppo`, `es`, or `learned` for a network of none of these.
         builders: what `lab.tables` calls it: one name, or one for each seed.
         stateless: whether a table depends on the present set alone; others are shown, not ranked.
         universe: `any hash` or `roster`: what it may know of the backends beforehand.
@@ -154,7 +157,7 @@ def _classical(builder: Builder) -> Method:
 def _find(name: str, fixed: dict[str, Builder]) -> tuple[Run, int | None]:
     """The run (and the trial, where one is named) behind `<run>`, `<run>#<trial>` or `<family>:<run>#<trial>`."""
     plain = name
-    for kind in ("supervised", "ppo"):
+    for kind in _FAMILIES:
         plain = plain.removeprefix(f"{kind}:")
     plain, trial = split_trial(plain)
     try:
@@ -244,8 +247,7 @@ def _learned(run: Run, trial: int | None, label: str) -> list[Method]:
 def _named(run: Run, kept: list[Trial]) -> tuple[Kind, tuple[str, ...]]:
     """The kind of a run's networks, by what they are and not by what the run is called, and a builder's name each."""
     family = family_of(run.trial_folder(kept[0].index))
-    kind: Kind
-    for kind in ("supervised", "ppo"):
+    for kind in _FAMILIES:
         if family == kind:
             return kind, tuple(f"{kind}:{run.folder}#{t.index}" for t in kept)
     return "learned", tuple(f"learned:{run.trial_folder(t.index)}" for t in kept)

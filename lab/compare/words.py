@@ -35,6 +35,7 @@ KINDS = {
     "classical": "classical",
     "supervised": "supervised",
     "ppo": "reinforcement learning (PPO)",
+    "es": "policy search (CMA-ES)",
     "learned": "learned in another way",
 }
 AXES = {"seconds": "training time", "env_steps": "environment steps", "pairs": "training pairs"}

@@ -2,7 +2,9 @@
 
 Score every (entry, backend) pair by a hash, and give entries out by the best pair first (`lab.tables.greedy`).
 Two kinds of scores, `independent` and `stratified`, and two kinds of quotas: floor and ceiling, with which loads
-differ by at most one; or a ceiling plus `slack` entries and no floor, which buys stability with evenness.
+differ by at most one; or a ceiling plus `slack` entries and no floor, which buys stability with evenness. With floors
+first no backend goes above the floor before all have it: that is better for more backends than half the entries, and
+worse for few (`lab.tables.priced` has all that lies between).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from lab.tables import greedy
 from lab.tables.hashing import PairScores, independent_scores, stratified_scores
 from lab.tables.registry import BuildBatch, Builder, register
+from lab.tables.walk import SCORE_BITS, assign_priced, scores_of
 
 __all__ = ["SLACKS", "balanced"]
 
@@ -90,5 +93,29 @@ def _register(name: str, pair_scores: PairScores, scores_in_words: str) -> None:
         )
 
 
+def _floors_first(
+    hashes: NDArray[np.uint64], present: NDArray[np.bool_], size: int, weights: NDArray[np.float64] | None
+) -> NDArray[np.int32]:
+    rooms, _ = greedy.quotas(present, size, None)
+    tables = np.full((len(present), size), greedy.NOT_GIVEN, dtype=np.int32)
+    for row, here in enumerate(present):
+        columns = np.flatnonzero(here)
+        scores = scores_of(stratified_scores(hashes[row, columns], size))[None]
+        # A price above any score.
+        prices = np.zeros((1, int(rooms[row, columns[0]]) + 1), dtype=np.int64)
+        prices[0, -1] = 1 << SCORE_BITS
+        tables[row] = columns[assign_priced(scores, prices)[0]]
+    return tables
+
+
 _register("balanced", independent_scores, "independent scores")
 _register("balanced-stratified", stratified_scores, "stratified scores")
+register(
+    Builder(
+        name="balanced-stratified-floors",
+        version=1,
+        summary="balanced rendezvous, stratified scores: best pair first, all floors before any ceiling",
+        build_batch=_floors_first,
+        exact=True,
+    )
+)

@@ -10,9 +10,9 @@ An artefact is a directory with two or three files:
 Nothing in it is code: the architecture is a name in `ARCHITECTURES`, the tensors are safetensors. What stands behind a
 name is a factory `(options) -> TableModel`, imported when it is first asked for.
 
-Names: `supervised:<run>` and `ppo:<run>` stand for the best trial (by validation) of a run, `<run>#3` for its trial 3,
-`learned:<directory>` for an artefact anywhere; a trailing `@untrained` for the network before training. Paths may hold
-`@` and `#` themselves.
+Names: `supervised:<run>`, `ppo:<run>` and `es:<run>` stand for the best trial (by validation) of a run, `<run>#3` for
+its trial 3, `learned:<directory>` for an artefact anywhere; a trailing `@untrained` for the network before training.
+Paths may hold `@` and `#` themselves.
 """
 
 from __future__ import annotations
@@ -35,7 +35,18 @@ from lab.paths import MANIFEST, find_run, trial_folder
 from lab.tables.registry import Builder, register_family
 from lab.tensor_files import read_tensors
 
-__all__ = ["ARCHITECTURES", "FAMILIES", "MODEL", "UNTRAINED", "TableModel", "family_of", "load", "save", "split_trial"]
+__all__ = [
+    "ARCHITECTURES",
+    "DESCRIPTION",
+    "FAMILIES",
+    "MODEL",
+    "UNTRAINED",
+    "TableModel",
+    "family_of",
+    "load",
+    "save",
+    "split_trial",
+]
 
 FORMAT = 1
 MODEL, UNTRAINED, DESCRIPTION = "model.safetensors", "untrained.safetensors", "model.json"
@@ -44,10 +55,16 @@ ARCHITECTURES = {
     "notebook": "lab.tables.scored:table_of_notebook",
     "equivariant": "lab.tables.scored:table_of_equivariant",
     "sequential": "lab.tables.sequential:table_of_sequential",
+    "priced": "lab.tables.priced:table_of_priced",
 }
 """Architecture -> `module:attribute` of the factory of its models. A constant: no name from a file is ever imported."""
 
-FAMILIES = {"supervised": ("notebook", "equivariant"), "ppo": ("sequential",), "learned": tuple(ARCHITECTURES)}
+FAMILIES = {
+    "supervised": ("notebook", "equivariant"),
+    "ppo": ("sequential",),
+    "es": ("priced",),
+    "learned": tuple(ARCHITECTURES),
+}
 """Family of builders -> the architectures that belong to it."""
 
 
