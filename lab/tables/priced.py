@@ -44,7 +44,7 @@ _PAIRS_AT_ONCE = 1 << 20
 class PricedOptions(Config):
     """The shape of a table of prices."""
 
-    levels: int = Field(default=6, ge=1, le=64, description="entries for which there is a price each; more cost alike")
+    levels: int = Field(default=4, ge=1, le=64, description="entries for which there is a price each; more cost alike")
     knots: int = Field(default=9, ge=2, le=65, description="shares of the mean load, evenly spaced from 0 to 1")
 
 

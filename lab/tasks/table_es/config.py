@@ -23,11 +23,11 @@ class TableEsConfig(Config):
     """
 
     seed: int = Field(default=0, ge=0, description="of the search and of the fleets")
-    iterations: int = Field(default=300, ge=1, description="generations")
+    iterations: int = Field(default=200, ge=1, description="generations")
     device: Literal["cpu"] = Field(default="cpu", description="tables are built with NumPy")
     threads: int = Field(default=1, ge=1, le=256, description="reserved for a trial; one is used")
     size: int = Field(default=47, ge=2, le=4096, description="entries of the tables trained on")
-    levels: int = Field(default=6, ge=1, le=64, description="entries of a backend for which there is a price each")
+    levels: int = Field(default=4, ge=1, le=64, description="entries of a backend for which there is a price each")
     knots: int = Field(default=9, ge=2, le=65, description="shares of the mean load for which there is a price each")
     start: Literal["none", "floors"] = Field(
         default="floors",
@@ -43,7 +43,7 @@ class TableEsConfig(Config):
         default=0.5, ge=0, le=1, description="of the scenarios in the objective; the rest is of fleets that lose one"
     )
     population: int = Field(default=16, ge=4, le=1024, description="tables of prices in a generation")
-    sigma: float = Field(default=0.05, gt=0, le=10, description="first standard deviation of a price's step")
+    sigma: float = Field(default=0.08, gt=0, le=10, description="first standard deviation of a price's step")
     validate_every: int = Field(
         default=10, ge=1, description="generations between two validations; the first and the last are always validated"
     )
