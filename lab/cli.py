@@ -240,8 +240,13 @@ def table() -> None:
 )
 @click.option(
     "--algorithm",
-    required=True,
-    help="A builder: maglev, balanced-stratified, maglev@1, supervised:RUN, ... (lab list tables)",
+    help="A builder: maglev, balanced-stratified, maglev@1, learned, es:RUN, ... (lab list tables)",
+)
+@click.option(
+    "--roster",
+    "roster_path",
+    type=click.Path(path_type=Path),
+    help="Instead: a file with every backend that may ever be present. Nothing moves needlessly then.",
 )
 @click.option("--size", required=True, type=click.IntRange(min=1), help="Entries of the table.")
 @click.option(
@@ -261,14 +266,22 @@ def table() -> None:
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
 @json_option
 def table_build(
-    algorithm: str, size: int, backends_path: Path, weights_path: Path | None, out: Path, force: bool, as_json: bool
+    algorithm: str | None,
+    roster_path: Path | None,
+    size: int,
+    backends_path: Path,
+    weights_path: Path | None,
+    out: Path,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Build a table for the backends of a file."""
     from lab.table_files import build_table, read_backends, refuse_to_replace, write_table
 
     refuse_to_replace(out, force=force)
     with busy("building the table"):
-        document = build_table(algorithm, size, read_backends(backends_path, weights_path))
+        roster = None if roster_path is None else read_backends(roster_path)
+        document = build_table(algorithm, size, read_backends(backends_path, weights_path), roster)
     write_table(out, document, force=force)
     if as_json:
         emit(document.to_json())

@@ -116,14 +116,21 @@ def read_backends(path: Path, weights_path: Path | None = None) -> Backends:
     return Backends(backends.keys, tuple(by_key[key] for key in backends.keys))
 
 
-def build_table(algorithm: str, size: int, backends: Backends) -> TableDocument:
-    """Builds the table of `backends`.
+def build_table(algorithm: str | None, size: int, backends: Backends, roster: Backends | None = None) -> TableDocument:
+    """Builds the table of `backends`, by a builder, or by the rankings of a roster.
 
     Raises:
-        RequestError: as `lab.tables.build`.
+        RequestError: as `lab.tables.build` and `lab.tables.rankings.of_roster`; an algorithm and a roster, or neither.
     """
-    builder = registry.describe(algorithm)
-    entries = registry.build(algorithm, backends.keys, size, backends.weights)
+    if (algorithm is None) == (roster is None):
+        raise RequestError(f"expected an algorithm or a roster, but got {'neither' if roster is None else 'both'}")
+    if roster is not None:
+        from lab.tables.rankings import of_roster  # torch takes seconds
+
+        builder = of_roster(roster.keys, size, backends.keys)
+    else:
+        builder = registry.describe(str(algorithm))
+    entries = registry.build_with(builder, backends.keys, size, backends.weights)
     return TableDocument(builder.name, builder.version, backends, entries)
 
 

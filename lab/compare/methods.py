@@ -131,10 +131,10 @@ def methods(names: Sequence[str], builders: Sequence[str] = ()) -> list[Method]:
     chosen: dict[str, Method] = {}
     runs: dict[tuple[Path, int | None], Run] = {}
     for name in builders:
-        chosen[name] = _classical(get(name))
+        chosen[name] = _fixed(get(name))
     for name in names:
         if name.partition("@")[0] in fixed:
-            method = _classical(get(name))
+            method = _fixed(get(name))
             chosen[method.label] = method
         else:
             run, trial = _find(name, fixed)
@@ -142,16 +142,17 @@ def methods(names: Sequence[str], builders: Sequence[str] = ()) -> list[Method]:
     if not names:
         runs = {(run.folder, None): run for run in finished_runs(TABLES)}
     if not chosen:
-        chosen = {builder.name: _classical(builder) for builder in fixed.values()}
+        chosen = {builder.name: _fixed(builder) for builder in fixed.values()}
     if BASELINE not in chosen:
-        chosen = {BASELINE: _classical(get(BASELINE)), **chosen}
+        chosen = {BASELINE: _fixed(get(BASELINE)), **chosen}
     found = [(run, trial) for (_, trial), run in runs.items()]
     learned = [_learned(*each, label) for each, label in zip(found, _labels(found), strict=True)]
     return [*chosen.values(), *itertools.chain.from_iterable(learned)]
 
 
-def _classical(builder: Builder) -> Method:
-    return Method(builder.name, "classical", (builder.name,), stateless=builder.stateless, summary=builder.summary)
+def _fixed(builder: Builder) -> Method:
+    kind: Kind = "learned" if builder.trained else "classical"
+    return Method(builder.name, kind, (builder.name,), stateless=builder.stateless, summary=builder.summary)
 
 
 def _find(name: str, fixed: dict[str, Builder]) -> tuple[Run, int | None]:

@@ -6,7 +6,7 @@ their tables depend on the history or the order of removals, are AnchorHash (Men
 serves as a yardstick.
 """
 
-from lab.tables import balanced, maglev, modulo, rendezvous, ring, stateful
+from lab.tables import balanced, maglev, modulo, preset, rendezvous, ring, stateful
 from lab.tables.greedy import assign_batch
 from lab.tables.registry import (
     Builder,
@@ -34,6 +34,7 @@ __all__ = [
     "maglev",
     "modulo",
     "names",
+    "preset",
     "register",
     "register_family",
     "rendezvous",

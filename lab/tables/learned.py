@@ -44,6 +44,7 @@ __all__ = [
     "TableModel",
     "family_of",
     "load",
+    "model",
     "save",
     "split_trial",
 ]
@@ -56,6 +57,7 @@ ARCHITECTURES = {
     "equivariant": "lab.tables.scored:table_of_equivariant",
     "sequential": "lab.tables.sequential:table_of_sequential",
     "priced": "lab.tables.priced:table_of_priced",
+    "rankings": "lab.tables.rankings:table_of_rankings",
 }
 """Architecture -> `module:attribute` of the factory of its models. A constant: no name from a file is ever imported."""
 
@@ -157,6 +159,12 @@ def load(directory: Path, weights: str = MODEL, name: str | None = None) -> Buil
         exact=model.exact,
         check=model.check,
     )
+
+
+def model(directory: Path) -> TableModel:
+    """The trained network of an artefact, as `load` reads it."""
+    directory = Path(directory)
+    return _model(directory, MODEL, _description(directory))
 
 
 def _description(directory: Path) -> dict[str, Any]:

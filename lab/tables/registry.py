@@ -24,6 +24,7 @@ __all__ = [
     "Builder",
     "build",
     "build_batch",
+    "build_with",
     "describe",
     "get",
     "names",
@@ -62,6 +63,7 @@ class Builder:
         stateless: whether the table depends on the present set alone.
         exact: whether loads differ by at most one with equal weights.
         check: `(size, n_backends)`, raises RequestError where no table can be built.
+        trained: whether it was learned.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Builder:
     stateless: bool = True
     exact: bool = False
     check: Callable[[int, int], None] = _any_size
+    trained: bool = False
 
 
 _builders: dict[str, Builder] = {}
@@ -152,7 +155,16 @@ def build(
     Raises:
         RequestError: an unknown builder, a size it does not take, duplicate backends, wrong or unwelcome weights.
     """
-    builder = get(name)
+    return build_with(get(name), ids, size, weights)
+
+
+def build_with(
+    builder: Builder,
+    ids: Sequence[Identity],
+    size: int,
+    weights: Sequence[float] | NDArray[np.floating[Any]] | None = None,
+) -> Tables:
+    """`build`, by a builder that has no name to be asked for."""
     ids = list(ids)
     order = sort_order(ids)
     row_weights = None

@@ -1,0 +1,164 @@
+"""Tables of a known roster: a ranking of all backends for each entry, and the first that is present gets it.
+
+Whatever leaves or joins, nothing moves needlessly; what there is to learn is evenness (`lab.tasks.table_roster`). The
+rankings are of places in the roster, in the order of identity: rankings for seven backends serve any seven.
+
+`presets/rankings-<size>-<backends>` hold the best rankings that were found, as artefacts (`lab.tables.learned`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from envs.backends import Identity, canonical_id, hashes_of, sort_order
+from lab.config import Config, parse
+from lab.errors import RequestError, unknown_name
+from lab.tables import learned
+from lab.tables.registry import Builder
+
+__all__ = ["RankingOptions", "RankingTables", "first_present", "of_roster", "preset_names", "table_of_rankings"]
+
+PRESETS = Path(__file__).parent / "presets"
+_PREFIX = "rankings-"
+
+
+class RankingOptions(Config):
+    """The shape of rankings."""
+
+    size: int = Field(ge=1, le=1 << 16, description="entries of a table")
+    backends: int = Field(ge=1, le=256, description="of the roster")
+
+
+def first_present(rankings: NDArray[np.integer], present: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The first backend of each ranking that is present.
+
+    Args:
+        rankings: int (size, N), each row a permutation of 0..N-1.
+        present: bool (B, N).
+
+    Returns:
+        int64 (B, size), -1 in rows without a backend.
+    """
+    there = present[:, rankings]
+    first = np.take_along_axis(rankings[None], there.argmax(axis=2)[..., None], axis=2)[..., 0]
+    return np.where(present.any(axis=1, keepdims=True), first, -1)
+
+
+class RankingTables:
+    """A table function over one roster (a `lab.tables.learned.TableModel`).
+
+    Attributes:
+        rankings: int64 (size, N).
+        roster: uint64 (N, 4), the hashes of the roster's backends in the order of identity.
+        exact: False: not every subset needs to be even.
+    """
+
+    exact = False
+
+    def __init__(self, options: RankingOptions) -> None:
+        self.rankings: NDArray[np.int64] = np.tile(np.arange(options.backends), (options.size, 1))
+        self.roster = np.zeros((options.backends, 4), dtype=np.uint64)
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """`rankings` int64 (size, N), and `roster` int64 (N, 4), the bits of the hashes."""
+        return {"rankings": torch.from_numpy(self.rankings), "roster": torch.from_numpy(self.roster.view(np.int64))}
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Takes rankings and roster.
+
+        Raises:
+            RuntimeError: other tensors, shapes or types than these options have, or a row that is no ranking.
+        """
+        expected = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in self.state_dict().items()}
+        found = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state_dict.items()}
+        if found != expected:
+            raise RuntimeError(f"expected {expected}, but got {found}")
+        rankings = state_dict["rankings"].numpy().copy()
+        if not np.array_equal(np.sort(rankings, axis=1), np.broadcast_to(np.arange(rankings.shape[1]), rankings.shape)):
+            raise RuntimeError(f"expected rankings of 0..{rankings.shape[1] - 1}, each once, but a row is none")
+        self.rankings, self.roster = rankings, state_dict["roster"].numpy().copy().view(np.uint64)
+
+    def check(self, size: int, n_backends: int) -> None:
+        """Raises RequestError for another size than that of the rankings, or more backends than the roster has."""
+        if size != len(self.rankings):
+            raise RequestError(f"expected the size of these rankings, {len(self.rankings)}, but got {size}")
+        if n_backends > len(self.roster):
+            raise RequestError(f"expected at most {len(self.roster)} backends, the roster, but got {n_backends}")
+
+    def build_batch(self, hashes: NDArray[np.uint64], present: NDArray[np.bool_], size: int) -> NDArray[np.int32]:
+        """Builds a table for each row; see `lab.tables.registry.Builder.build_batch`.
+
+        Raises:
+            RequestError: a backend that is not in the roster.
+        """
+        same = (hashes[:, :, None] == self.roster[None, None]).all(axis=3) & present[..., None]
+        if (same.any(axis=2) != present).any():
+            raise RequestError(f"expected backends of the roster of {len(self.roster)}, but one is not in it")
+        chosen = first_present(self.rankings, same.any(axis=1))
+        # From places in the roster to the columns given.
+        column_of = np.append(same.argmax(axis=1), np.full((len(present), 1), -1), axis=1)
+        return np.take_along_axis(column_of, chosen, axis=1).astype(np.int32)
+
+
+def table_of_rankings(options: Mapping[str, Any]) -> RankingTables:
+    """The table function of `RankingOptions` as a mapping, without rankings yet.
+
+    Raises:
+        RequestError: options that are unknown or out of range.
+    """
+    return RankingTables(parse(RankingOptions, options))
+
+
+def preset_names() -> list[str]:
+    """`<size>-<backends>` of the rankings that come with the lab, the smallest first."""
+    names = [path.name.removeprefix(_PREFIX) for path in PRESETS.glob(f"{_PREFIX}*")]
+    return sorted(names, key=lambda name: [int(part) for part in name.split("-")])
+
+
+def of_roster(roster: Sequence[Identity], size: int, ids: Sequence[Identity]) -> Builder:
+    """The builder of a roster, by the rankings that come with the lab.
+
+    Args:
+        roster: every backend that may ever be present.
+        size: entries of a table.
+        ids: the backends that are present: looked at here, so that what is not in the roster is named.
+
+    Raises:
+        RequestError: there are no such rankings, a backend twice or malformed, or one that is not in the roster.
+    """
+    name = f"{size}-{len(roster)}"
+    if name not in preset_names():
+        raise unknown_name("size and backends of rankings that come with the lab", name, preset_names())
+    order = sort_order(roster)
+    known = [canonical_id(identity) for identity in roster]
+    for identity in ids:
+        if canonical_id(identity) not in known:
+            raise unknown_name("backend of the roster", canonical_id(identity), known)
+    folder = PRESETS / f"{_PREFIX}{name}"
+    tables = learned.model(folder)
+    assert isinstance(tables, RankingTables)
+    tables.roster = hashes_of(roster)[order]
+
+    def build_batch(
+        hashes: NDArray[np.uint64], present: NDArray[np.bool_], size: int, weights: NDArray[np.float64] | None
+    ) -> NDArray[np.int32]:
+        if weights is not None:
+            raise RequestError("expected no weights with a roster: rankings have no weighted form")
+        return tables.build_batch(hashes, present, size)
+
+    return Builder(
+        name=f"rankings:{name}",
+        version=1,
+        summary=f"rankings of a roster of {len(roster)}: nothing moves needlessly",
+        build_batch=build_batch,
+        check=tables.check,
+        trained=True,
+    )
