@@ -16,16 +16,16 @@ class TableRosterConfig(Config):
 
     universe: Literal["roster"] = Field(default="roster", description="what is known of the backends beforehand")
     seed: int = Field(default=0, ge=0, description="of the chains")
-    iterations: int = Field(default=400, ge=1, description="sweeps: in each, every entry's ranking is drawn anew once")
+    iterations: int = Field(default=700, ge=1, description="sweeps: in each, every entry's ranking is drawn anew once")
     device: Literal["cpu"] = Field(default="cpu", description="the search is NumPy")
     threads: int = Field(default=1, ge=1, le=256, description="reserved for a trial; one is used")
     size: int = Field(default=47, ge=2, le=4096, description="entries of a table")
     backends: int = Field(default=7, ge=2, le=12, description="of the roster; all of its subsets are judged")
-    chains: int = Field(default=8, ge=1, le=1024, description="searches side by side, which do not meet")
-    temperature_start: float = Field(default=0.6, gt=0, le=100, description="temperature of the first sweep")
-    temperature_end: float = Field(default=0.12, gt=0, le=100, description="of the last sweep, geometrically")
+    chains: int = Field(default=16, ge=1, le=1024, description="searches side by side, which do not meet")
+    temperature_start: float = Field(default=0.55, gt=0, le=100, description="temperature of the first sweep")
+    temperature_end: float = Field(default=0.27, gt=0, le=100, description="of the last sweep, geometrically")
     power: float = Field(
-        default=0.25,
+        default=1.0,
         gt=0,
         le=2,
         description="of a subset's squared distance from even loads, in its cost: the less, the more does it matter "

@@ -31,7 +31,9 @@ def test_the_list_of_the_issue_is_there():
     listed = {"maglev", "ring", "rendezvous", "rendezvous-stratified", "balanced", "balanced-stratified", "modulo"}
     listed |= {"balanced+0", "balanced-stratified+1", "ring-bounded", "multi-probe"}
     assert listed <= set(names())
-    assert {"maglev", "modulo", "balanced", "balanced-stratified", "balanced-stratified-floors"} == set(EXACT)
+    assert {"maglev", "modulo", "balanced", "balanced-stratified", "balanced-stratified-floors", "learned"} == set(
+        EXACT
+    )
     assert "stateful-optimum" in [builder.name for builder in spectrum()]
 
 

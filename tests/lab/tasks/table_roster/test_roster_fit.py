@@ -17,7 +17,7 @@ from lab.tasks.table_roster import OBJECTIVE, TableRosterConfig, fit
 from lab.tasks.table_roster.fit import all_subsets, measure
 from lab.tasks.table_roster.heat_bath import HeatBath
 
-TINY = {"size": 11, "backends": 7, "iterations": 6, "chains": 3, "checkpoint_every": 2, "temperature_end": 0.5}
+TINY = {"size": 11, "backends": 7, "iterations": 6, "chains": 3, "checkpoint_every": 2}
 
 
 def train(config, folder=None, resume=None):

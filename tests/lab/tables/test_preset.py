@@ -1,0 +1,63 @@
+"""The learned table that comes with the lab."""
+
+import json
+
+import numpy as np
+import pytest
+
+import experiments  # noqa: F401  # registers them
+from envs.scenarios import churn_batch, stream
+from envs.scoring import transition_scores
+from lab.errors import RequestError
+from lab.experiment import get
+from lab.keep_preset import keep_preset
+from lab.tables import build, build_batch, learned
+from lab.tables.preset import FOLDER
+from lab.training import run_training
+
+SIX = (3, 5, 7, 10, 16, 27)
+
+
+def excess(name: str, n: int, fleets: int) -> np.ndarray:
+    batch = churn_batch(47, n, fleets, stream("validation", 77, n))
+    tables = [build_batch(name, batch.hashes, present, 47) for present in (batch.before, batch.after)]
+    return transition_scores(*tables, batch.before, batch.after).excess
+
+
+def test_it_moves_less_than_the_best_classical_table_that_is_exactly_even():
+    """On validation fleets, pair by pair: the 95 % interval of the difference lies below 0."""
+    differences = np.stack([excess("learned", n, 500) - excess("balanced-stratified", n, 500) for n in SIX])
+    mean = differences.mean()
+    error = np.sqrt((differences.var(axis=1) / differences.shape[1]).sum()) / len(SIX)
+    assert mean + 1.96 * error < 0
+
+
+def test_it_says_what_made_it():
+    made = json.loads((FOLDER / "model.json").read_text())["made"]
+    assert made["command"].startswith("lab train table_es")
+    assert len(made["commit"]) == 40
+    assert sum(path.stat().st_size for path in FOLDER.parent.rglob("*") if path.is_file()) < 300_000
+
+
+def test_it_takes_sizes_and_fleets_that_it_was_not_trained_on():
+    ids = [f"10.0.0.{i}:80" for i in range(40)]
+    loads = np.bincount(build("learned", ids, 1021))
+    assert loads.max() - loads.min() == 1
+    with pytest.raises(RequestError, match="at most 4194304 pairs"):
+        build("learned", [f"backend-{i}" for i in range(80)], 65537)
+
+
+def test_a_trained_trial_is_kept_with_where_it_came_from(tmp_path, runs):
+    tiny = {"iterations": 1, "fleets": 2, "scenarios": 2, "population": 4, "validation_pairs": 4}
+    run = run_training(get("table_es"), overrides=tiny)
+    keep_preset(f"{run.name}#0", tmp_path / "kept")
+    assert learned.load(tmp_path / "kept").exact
+    description = json.loads((tmp_path / "kept" / "model.json").read_text())
+    assert description["made"]["config"]["population"] == 4
+    assert list(description["sha256"]) == ["model.safetensors"]
+    for name, target, said in (
+        (f"{run.name}#0", "kept", "is there"),
+        (run.name, "other", "expected <run>#<trial>"),
+    ):
+        with pytest.raises(RequestError, match=said):
+            keep_preset(name, tmp_path / target)

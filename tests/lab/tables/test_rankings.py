@@ -1,0 +1,125 @@
+"""A known roster: nothing moves needlessly, whatever leaves, and what is not in the roster is named."""
+
+import json
+
+import numpy as np
+import pytest
+
+from envs.scoring import table_scores, transition_scores
+from lab.cli import cli
+from lab.console import run_cli
+from lab.errors import RequestError
+from lab.tables import learned
+from lab.tables.rankings import PRESETS, RankingOptions, RankingTables, of_roster, preset_names
+from lab.tables.registry import build_with
+from lab.tasks.table_roster.fit import all_subsets, measure
+
+ROSTER = [f"10.0.0.{i}:80" for i in range(7)]
+
+
+def tables_of_all_subsets(size, roster):
+    builder = of_roster(roster, size, roster)
+    present = all_subsets(len(roster))
+    tables = np.stack(
+        [np.flatnonzero(row)[build_with(builder, [roster[i] for i in np.flatnonzero(row)], size)] for row in present]
+    )
+    return present, tables.astype(np.int32)
+
+
+def test_no_backend_that_leaves_moves_another_ones_entry():
+    present, tables = tables_of_all_subsets(47, ROSTER)
+    whole = len(present) - 1
+    moves = transition_scores(
+        np.repeat(tables[whole:], whole, axis=0), tables[:whole], np.ones((whole, 7), dtype=bool), present[:whole]
+    )
+    assert moves.excess.max() == 0
+    assert table_scores(tables, present).invalid.max() == 0
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_rankings_that_come_with_the_lab_are_as_even_as_they_say(name):
+    folder = PRESETS / f"rankings-{name}"
+    said = json.loads((folder / "model.json").read_text())
+    found = measure(learned.model(folder).rankings)
+    assert found == said["validation"]
+    size, n = map(int, name.split("-"))
+    if (size, n) in {(47, 4), (47, 5), (47, 6), (47, 7)}:
+        assert found["uneven"] == 0, "perfectly even for every subset"
+
+
+def test_the_roster_may_be_given_in_any_order():
+    one = of_roster(ROSTER, 47, ROSTER)
+    other = of_roster(ROSTER[::-1], 47, ROSTER)
+    np.testing.assert_array_equal(build_with(one, ROSTER[:4], 47), build_with(other, ROSTER[:4], 47))
+    assert build_with(one, [], 47).tolist() == [-1] * 47
+
+
+@pytest.mark.parametrize(
+    ("roster", "size", "ids", "said"),
+    [
+        (ROSTER, 48, ROSTER, "rankings that come with the lab '48-7'"),
+        (ROSTER[:2], 47, ROSTER[:2], "47-2"),
+        (ROSTER, 47, ["10.0.0.9:80"], "backend of the roster"),
+        ([*ROSTER[:6], ROSTER[0]], 47, ROSTER[:1], "once"),
+    ],
+    ids=["size", "backends", "stranger", "twice"],
+)
+def test_what_does_not_go_together_is_refused(roster, size, ids, said):
+    with pytest.raises(RequestError, match=said):
+        of_roster(roster, size, ids)
+
+
+def test_weights_are_refused():
+    with pytest.raises(RequestError, match="no weights"):
+        build_with(of_roster(ROSTER, 47, ROSTER), ROSTER, 47, [1.0, 2, 1, 1, 1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [("floats", "int64"), ("no ranking", "each once"), ("another shape", "expected")],
+)
+def test_artefacts_that_hold_no_rankings_are_refused(tmp_path, state, said):
+    tables = RankingTables(RankingOptions(size=5, backends=3))
+    tensors = {name: tensor.clone() for name, tensor in tables.state_dict().items()}
+    if state == "floats":
+        tensors["rankings"] = tensors["rankings"].double()
+    elif state == "no ranking":
+        tensors["rankings"][2] = 1
+    else:
+        tensors["rankings"] = tensors["rankings"][:4]
+    learned.save(tmp_path, "rankings", {"size": 5, "backends": 3}, tensors, {})
+    with pytest.raises(RequestError, match=said):
+        learned.load(tmp_path)
+
+
+def build(tmp_path, monkeypatch, capsys, *options):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "roster").write_text("\n".join(ROSTER))
+    (tmp_path / "some").write_text("\n".join(ROSTER[:3]))
+    command = ["table", "build", "--size", "47", "--backends", "some", "--out", "table.json", *options]
+    return status_of(command), capsys.readouterr()
+
+
+def status_of(command):
+    with pytest.raises(SystemExit) as ended:
+        run_cli(cli, command)
+    return ended.value.code
+
+
+def test_a_person_builds_a_table_of_a_roster_and_reads_it_back(tmp_path, monkeypatch, capsys):
+    status, said = build(tmp_path, monkeypatch, capsys, "--roster", "roster")
+    assert status == 0
+    assert "rankings:47-7@1, 47 entries, 3 backends" in said.out
+    assert status_of(["table", "diff", "table.json", "table.json"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [((), "an algorithm or a roster, but got neither"), (("--roster", "roster", "--algorithm", "maglev"), "got both")],
+    ids=["neither", "both"],
+)
+def test_a_roster_or_an_algorithm_is_asked_for(tmp_path, monkeypatch, capsys, options, said):
+    status, printed = build(tmp_path, monkeypatch, capsys, *options)
+    assert status == 2
+    assert said in printed.err
+    assert not (tmp_path / "table.json").exists()
