@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lab.tables import greedy
 from lab.tables.hashing import PairScores, independent_scores, stratified_scores
 from lab.tables.registry import BuildBatch, Builder, register
-from lab.tables.walk import SCORE_BITS, assign_priced, scores_of
+from lab.tables.walk import SCORE_BITS, build_priced
 
 __all__ = ["SLACKS", "balanced"]
 
@@ -96,16 +96,12 @@ def _register(name: str, pair_scores: PairScores, scores_in_words: str) -> None:
 def _floors_first(
     hashes: NDArray[np.uint64], present: NDArray[np.bool_], size: int, weights: NDArray[np.float64] | None
 ) -> NDArray[np.int32]:
-    rooms, _ = greedy.quotas(present, size, None)
-    tables = np.full((len(present), size), greedy.NOT_GIVEN, dtype=np.int32)
-    for row, here in enumerate(present):
-        columns = np.flatnonzero(here)
-        scores = scores_of(stratified_scores(hashes[row, columns], size))[None]
-        # A price above any score.
-        prices = np.zeros((1, int(rooms[row, columns[0]]) + 1), dtype=np.int64)
-        prices[0, -1] = 1 << SCORE_BITS
-        tables[row] = columns[assign_priced(scores, prices)[0]]
-    return tables
+    def prices_of(n: int) -> NDArray[np.int64]:
+        prices = np.zeros((1, size // n + 1), dtype=np.int64)
+        prices[0, -1] = 1 << SCORE_BITS  # at the floor, above any score
+        return prices
+
+    return build_priced(hashes, present, size, prices_of)[0]
 
 
 _register("balanced", independent_scores, "independent scores")

@@ -12,7 +12,6 @@ Whatever the prices, loads differ by at most one. All arithmetic is of integers,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,7 @@ from torch import Tensor
 
 from lab.config import Config, parse
 from lab.errors import RequestError
-from lab.tables.hashing import stratified_scores
-from lab.tables.walk import SCORE_BITS, assign_priced, scores_of
+from lab.tables.walk import SCORE_BITS, build_priced
 
 __all__ = ["MAX_PRICE", "UNIT", "PricedOptions", "PricedTables", "build_stack", "prices_of", "table_of_priced"]
 
@@ -36,9 +34,6 @@ MAX_PRICE = 1 << 10
 
 PAIRS = 1 << 22
 """The most pairs of backends and entries: it takes a second or two."""
-
-_PAIRS_AT_ONCE = 1 << 20
-"""Pairs walked at once: bounds memory."""
 
 
 class PricedOptions(Config):
@@ -142,22 +137,12 @@ def build_stack(
     Returns:
         int32 (M, B, size) of columns, -1 for none.
     """
-    n = present.sum(axis=1)
-    tables = np.full((len(stack), len(present), size), -1, dtype=np.int32)
-    # Rows of one number of backends go together: they share their prices, and nothing is padded.
-    for count in np.unique(n[n > 0]).tolist():
-        rows = np.flatnonzero(n == count)
-        prices = np.stack([in_scores(prices_of(steps, count, size), size) for steps in stack])
-        step = max(1, _PAIRS_AT_ONCE // (len(stack) * count * size))
-        for start, stop in pairwise([*range(0, len(rows), step), len(rows)]):
-            part = rows[start:stop]
-            columns = np.nonzero(present[part])[1].reshape(len(part), count)
-            keys = np.take_along_axis(hashes[part], columns[..., None], axis=1)
-            scores = scores_of(stratified_scores(keys, size))
-            chosen = assign_priced(np.tile(scores, (len(stack), 1, 1)), prices.repeat(len(part), axis=0))
-            chosen = chosen.reshape(len(stack), len(part), size)
-            tables[:, part] = np.take_along_axis(columns[None], chosen, axis=2)
-    return tables
+    return build_priced(
+        hashes,
+        present,
+        size,
+        lambda n: np.stack([in_scores(prices_of(steps, n, size), size) for steps in stack]),
+    )
 
 
 def table_of_priced(options: Mapping[str, Any]) -> PricedTables:

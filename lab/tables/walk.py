@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.tables.hashing import UInt64
+from lab.tables.hashing import UInt64, stratified_scores
 
-__all__ = ["SCORE_BITS", "assign_priced", "scores_of"]
+__all__ = ["SCORE_BITS", "assign_priced", "build_priced", "scores_of"]
 
 SCORE_BITS = 31
 """Bits of a score that are compared: an int32's. Equal ones go by identity, then by entry."""
+
+_PAIRS_AT_ONCE = 1 << 20
+"""Pairs walked at once: bounds memory."""
 
 _TAKEN = -1
 _CLOSED = np.iinfo(np.int64).min
@@ -59,4 +65,40 @@ def assign_priced(scores: NDArray[np.int32], prices: NDArray[np.int64]) -> NDArr
         left = scores[where, which]
         entries[where, which] = found = left.argmax(axis=1)
         best[where, which] = left[np.arange(len(found)), found]
+    return tables
+
+
+def build_priced(
+    hashes: NDArray[np.uint64],
+    present: NDArray[np.bool_],
+    size: int,
+    prices_of: Callable[[int], NDArray[np.int64]],
+) -> NDArray[np.int32]:
+    """Builds tables at stratified scores, at M prices each; scores are made once.
+
+    Args:
+        hashes: uint64 (B, N, 4), columns in the order of identity.
+        present: bool (B, N).
+        size: entries of a table.
+        prices_of: n -> int64 (M, size // n + 1), the prices for n backends.
+
+    Returns:
+        int32 (M, B, size) of columns, -1 in rows without a backend.
+    """
+    n = present.sum(axis=1)
+    members = len(prices_of(1))
+    tables = np.full((members, len(present), size), -1, dtype=np.int32)
+    # Rows of one number of backends go together: they share their prices, and nothing is padded.
+    for count in np.unique(n[n > 0]).tolist():
+        rows = np.flatnonzero(n == count)
+        prices = prices_of(count)
+        step = max(1, _PAIRS_AT_ONCE // (members * count * size))
+        for start, stop in pairwise([*range(0, len(rows), step), len(rows)]):
+            part = rows[start:stop]
+            columns = np.nonzero(present[part])[1].reshape(len(part), count)
+            keys = np.take_along_axis(hashes[part], columns[..., None], axis=1)
+            scores = scores_of(stratified_scores(keys, size))
+            chosen = assign_priced(np.tile(scores, (members, 1, 1)), prices.repeat(len(part), axis=0))
+            chosen = chosen.reshape(members, len(part), size)
+            tables[:, part] = np.take_along_axis(columns[None], chosen, axis=2)
     return tables
