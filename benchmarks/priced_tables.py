@@ -104,14 +104,14 @@ def main() -> None:
     from safetensors.numpy import load_file
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fleets", type=int, default=1000, help="of each number of backends (default: 1000)")
+    parser.add_argument("--fleets", type=int, default=500, help="of each number of backends (default: 500)")
     parser.add_argument("--rounds", type=int, default=5, help="times a table is built to be timed (default: 5)")
     options = parser.parse_args()
     mpl.use("Agg")
 
     measured = commit("benchmarks/priced_tables.py", "lab/tables", "envs")
     print(f"hardware: {hardware()}; Python {platform.python_version()}, NumPy {np.__version__}; commit: {measured}")
-    print("command: python benchmarks/priced_tables.py")
+    print(f"command: python benchmarks/priced_tables.py --fleets {options.fleets} --rounds {options.rounds}")
 
     numbers = np.arange(2, SIZE + 1)
     found = {name: np.array([excess(name, SIZE, n, options.fleets) for n in numbers]) for name in COLORS}

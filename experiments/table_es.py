@@ -22,11 +22,11 @@ register(
         metric=OBJECTIVE,
         mode="min",
         presets={
-            "quick": {"iterations": 30, "fleets": 24, "scenarios": 64, "validation_pairs": 128},
+            "quick": {"iterations": 30, "fleets": 4, "scenarios": 64, "validation_pairs": 64},
             "default": {},
             "full": {
                 "iterations": 1000,
-                "fleets": 256,
+                "fleets": 64,
                 "scenarios": 1024,
                 "population": 32,
                 "validation_pairs": 2000,

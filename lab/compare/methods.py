@@ -118,7 +118,7 @@ def methods(names: Sequence[str], builders: Sequence[str] = ()) -> list[Method]:
     Args:
         names: runs (a path, a run id, an experiment's name, `ppo:<run>`) and classical builders, mixed. If there are
             none, the newest finished run of each experiment that trains tables. `<run>#<trial>` is one of its trials.
-        builders: classical builders beside those; all of them, if none is named here or there. Maglev always is.
+        builders: builders beside those; all classical ones, if none is named here or there. Maglev always is.
 
     Returns:
         Classical ones first, then each trained one followed by its untrained network.
@@ -142,7 +142,7 @@ def methods(names: Sequence[str], builders: Sequence[str] = ()) -> list[Method]:
     if not names:
         runs = {(run.folder, None): run for run in finished_runs(TABLES)}
     if not chosen:
-        chosen = {builder.name: _fixed(builder) for builder in fixed.values()}
+        chosen = {name: _fixed(builder) for name, builder in fixed.items() if not builder.trained}
     if BASELINE not in chosen:
         chosen = {BASELINE: _fixed(get(BASELINE)), **chosen}
     found = [(run, trial) for (_, trial), run in runs.items()]

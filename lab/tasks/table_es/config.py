@@ -20,10 +20,14 @@ class TableEsConfig(Config):
 
     An iteration is one generation: `population` tables of prices build the tables of the same fresh fleets. Any-hash
     universe, stateless, exactly even.
+
+    Fleets of all sizes count by default. A search that is judged on a few numbers of backends alone moves what cannot
+    be helped to the others: where the floor changes, some step from one number to the next is dear, and prices decide
+    which.
     """
 
     seed: int = Field(default=0, ge=0, description="of the search and of the fleets")
-    iterations: int = Field(default=200, ge=1, description="generations")
+    iterations: int = Field(default=120, ge=1, description="generations")
     device: Literal["cpu"] = Field(default="cpu", description="tables are built with NumPy")
     threads: int = Field(default=1, ge=1, le=256, description="reserved for a trial; one is used")
     size: int = Field(default=47, ge=2, le=4096, description="entries of the tables trained on")
@@ -34,10 +38,10 @@ class TableEsConfig(Config):
         description="prices begun with: `none`, which is balanced rendezvous; `floors`, which serves all floors first",
     )
     leaves: tuple[int, ...] = Field(
-        default=(3, 5, 7, 10, 16, 27), min_length=1, description="numbers of backends of which one leaves"
+        default=(), description="numbers of backends of which one leaves; none stands for all, from 2 to size"
     )
-    fleets: int = Field(default=64, ge=1, description="fleets of each of these numbers, in a generation")
-    scenarios: int = Field(default=256, ge=1, description="scenarios in a generation")
+    fleets: int = Field(default=10, ge=1, description="fleets of each of these numbers, in a generation")
+    scenarios: int = Field(default=192, ge=1, description="scenarios in a generation")
     max_delta: int = Field(default=10, ge=1, description="largest difference of the two sets of a scenario")
     scenario_weight: float = Field(
         default=0.5, ge=0, le=1, description="of the scenarios in the objective; the rest is of fleets that lose one"
@@ -48,7 +52,7 @@ class TableEsConfig(Config):
         default=10, ge=1, description="generations between two validations; the first and the last are always validated"
     )
     validation_pairs: int = Field(
-        default=512, ge=1, description="scenarios, and fleets of each number, that a validation has"
+        default=256, ge=1, description="scenarios, and fleets of each number, that a validation has"
     )
     checkpoint_every: int = Field(default=20, ge=1, description="generations between two checkpoints")
 
@@ -59,6 +63,11 @@ class TableEsConfig(Config):
         if len(set(self.leaves)) < len(self.leaves):
             raise ValueError(f"leaves must be numbers that differ, but got {self.leaves}")
         return self
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of backends of which one leaves."""
+        return self.leaves or tuple(range(2, self.size + 1))
 
     @property
     def options(self) -> PricedOptions:

@@ -44,7 +44,7 @@ def draw(config: TableEsConfig, purpose: Literal["train", "validation"], *, gene
         seeds, fleets, scenarios = (config.seed, generation), config.fleets, config.scenarios
     else:
         seeds, fleets, scenarios = (0, 0), config.validation_pairs, config.validation_pairs
-    batches = [churn_batch(config.size, n, fleets, stream(purpose, *seeds, n)) for n in config.leaves]
+    batches = [churn_batch(config.size, n, fleets, stream(purpose, *seeds, n)) for n in config.numbers]
     batches.append(sample_batch(config.rule, scenarios, stream(purpose, *seeds)))
     ends = np.cumsum([0, *map(len, batches)]).tolist()
     parts = [slice(start, stop) for start, stop in pairwise(ends)]

@@ -60,14 +60,14 @@ def test_a_search_that_goes_on_is_the_search_that_was_not_stopped(tmp_path, at):
 @pytest.mark.slow
 def test_a_search_finds_prices_that_move_less_than_the_best_classical_table(tmp_path):
     """On fleets that it has not seen."""
-    sizes = {"fleets": 32, "scenarios": 96, "validation_pairs": 256, "iterations": 20}
+    sizes = {"fleets": 6, "scenarios": 96, "validation_pairs": 256, "iterations": 20}
     config = TableEsConfig(**sizes, seed=1)
     train(config, tmp_path)
     best, begun = load(tmp_path / "20")[1:]
     found = relative(
         config,
         np.stack([best, begun]),
-        draw(config.model_copy(update={"seed": 9, "fleets": 512, "scenarios": 512}), "train"),
+        draw(config.model_copy(update={"seed": 9, "fleets": 80, "scenarios": 512}), "train"),
     )
     assert found["relative"][0] < min(1, found["relative"][1])
     assert learned.load(tmp_path / "20").exact
