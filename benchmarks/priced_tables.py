@@ -65,7 +65,7 @@ def draw_excess(found: dict[str, np.ndarray], numbers: np.ndarray, count: int) -
         axes.plot(numbers, mean, color=COLORS[name], lw=2.2 if name == LEARNED else 1.4, label=name)
         axes.fill_between(numbers, mean - half, mean + half, color=COLORS[name], alpha=0.2, lw=0)
     for n in range(1, SIZE):
-        if SIZE // n != SIZE // (n + 1) and n > 5:
+        if SIZE // n != SIZE // (n + 1) and n > 7:
             axes.axvline(n + 0.5, color="#9aa0a6", lw=0.8, ls=":", zorder=0)
             axes.annotate(f"floor {SIZE // n}", (n + 0.4, axes.get_ylim()[1]), ha="right", va="top", fontsize=8)
     axes.set_xlabel("backends before one leaves")
