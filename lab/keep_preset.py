@@ -16,7 +16,7 @@ from lab.files import read_json, write_bytes, write_json
 from lab.paths import find_run, trial_folder
 from lab.runs import Run
 from lab.tables import learned
-from lab.tables.preset import FOLDER
+from lab.tables.preset import PRESETS
 
 __all__ = ["keep_preset"]
 
@@ -52,7 +52,7 @@ if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit("usage: python -m lab.keep_preset RUN#TRIAL NAME")
     try:
-        keep_preset(sys.argv[1], FOLDER.parent / sys.argv[2])
+        keep_preset(sys.argv[1], PRESETS / sys.argv[2])
     except RequestError as error:
         print(f"lab: {error}", file=sys.stderr)
         sys.exit(2)

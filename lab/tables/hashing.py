@@ -11,7 +11,15 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GOLDEN", "PairScores", "independent_scores", "mix", "stratified_scores", "stratified_stretch"]
+__all__ = [
+    "GOLDEN",
+    "PairScores",
+    "independent_scores",
+    "mix",
+    "stratified_scores",
+    "stratified_stretch",
+    "stratum_bits",
+]
 
 UInt64 = NDArray[np.uint64]
 PairScores = Callable[[UInt64, int], UInt64]
@@ -60,13 +68,14 @@ def independent_scores(hashes: UInt64, size: int) -> UInt64:
     return _hash_pairs(hashes[..., 0], size)
 
 
-def _stratum_bits(size: int) -> int:
+def stratum_bits(size: int) -> int:
+    """The highest bits of `stratified_scores` that hold the stratum."""
     return max(1, (size - 1).bit_length())
 
 
 def stratified_stretch(size: int) -> float:
     """What makes `stratified_scores(...) / 2**64` uniform in [0, 1): it is not where the size is no power of 2."""
-    return float(2 ** _stratum_bits(size) / size)
+    return float(2 ** stratum_bits(size) / size)
 
 
 def stratified_scores(hashes: UInt64, size: int) -> UInt64:
@@ -83,7 +92,7 @@ def stratified_scores(hashes: UInt64, size: int) -> UInt64:
         uint64 (..., size): the stratum in the high bits, the jitter in the low ones. Uniform in
         [0, 2**64 / stratified_stretch(size)).
     """
-    bits = np.uint64(_stratum_bits(size))
+    bits = np.uint64(stratum_bits(size))
     low = np.uint64((1 << int(bits)) - 1)
     # The entry in the low bits makes the keys distinct and lets a plain sort of values yield the permutation.
     shuffled = _hash_pairs(hashes[..., 0], size)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lab.config import Config
 from lab.errors import RequestError
-from lab.tables.hashing import stratified_scores
+from lab.tables.hashing import stratified_scores, stratum_bits
 from lab.tables.layers import linear, score, silu
 
 __all__ = ["Decoder", "EquivariantOptions", "EquivariantScorer", "NotebookNetwork", "NotebookOptions", "Scorer"]
@@ -237,7 +237,7 @@ class EquivariantScorer(Scorer):
 
 def _normal_quantiles(hashes: NDArray[np.uint64], size: int) -> NDArray[np.float64]:
     """Stratified draws of each pair as standard normal values: hashes (B, S, 4) -> float64 (B, size, S)."""
-    bits = max(1, (size - 1).bit_length())
+    bits = stratum_bits(size)
     # stratified_scores has the stratum in its highest bits; 11 bits fewer are exact in float64.
     uniform = (stratified_scores(hashes, size) >> np.uint64(11)).astype(np.float64) * 2.0 ** (bits - 53) / size
     quantiles = torch.special.ndtri(torch.from_numpy(uniform.clip(1e-6, 1.0 - 1e-6))).numpy()

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from lab.tables.registry import Builder, register
 
-__all__ = ["FOLDER"]
+__all__ = ["FOLDER", "PRESETS"]
 
-FOLDER = Path(__file__).parent / "presets" / "learned-1"
+PRESETS = Path(__file__).parent / "presets"
+FOLDER = PRESETS / "learned-1"
 
 
 @functools.cache

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from lab.config import Config, parse
 from lab.errors import RequestError
+from lab.tables.hashing import stratum_bits
 from lab.tables.walk import SCORE_BITS, build_priced
 
 __all__ = ["MAX_PRICE", "UNIT", "PricedOptions", "PricedTables", "build_stack", "prices_of", "table_of_priced"]
@@ -69,9 +70,8 @@ def prices_of(steps: NDArray[np.int64], n: int, size: int) -> NDArray[np.int64]:
 
 def in_scores(prices: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """Prices in the unit of `scores_of`: a `UNIT` is the range of the scores at this size."""
-    bits = max(1, (size - 1).bit_length())
     # Both factors are below 2**31.
-    return (prices * (size << (SCORE_BITS - bits))) // UNIT
+    return (prices * (size << (SCORE_BITS - stratum_bits(size)))) // UNIT
 
 
 class PricedTables:

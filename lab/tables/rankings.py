@@ -9,7 +9,6 @@ rankings are of places in the roster, in the order of identity: rankings for sev
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,11 @@ from envs.backends import Identity, canonical_id, hashes_of, sort_order
 from lab.config import Config, parse
 from lab.errors import RequestError, unknown_name
 from lab.tables import learned
+from lab.tables.preset import PRESETS
 from lab.tables.registry import Builder
 
 __all__ = ["RankingOptions", "RankingTables", "first_present", "of_roster", "preset_names", "table_of_rankings"]
 
-PRESETS = Path(__file__).parent / "presets"
 _PREFIX = "rankings-"
 
 
@@ -150,8 +149,6 @@ def of_roster(roster: Sequence[Identity], size: int, ids: Sequence[Identity]) ->
     def build_batch(
         hashes: NDArray[np.uint64], present: NDArray[np.bool_], size: int, weights: NDArray[np.float64] | None
     ) -> NDArray[np.int32]:
-        if weights is not None:
-            raise RequestError("expected no weights with a roster: rankings have no weighted form")
         return tables.build_batch(hashes, present, size)
 
     return Builder(

@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field, model_validator
 
 from lab.config import Config
-from lab.errors import RequestError
-from lab.files import read_json, sha256, write_json
 from lab.tables import learned
 from lab.tables.priced import PricedTables
+from lab.tasks.checkpoint_files import read_progress, read_weights, write_progress
 from lab.tasks.table_es.config import TableEsConfig
-from lab.tensor_files import read_tensors
 
 __all__ = ["Progress", "load", "save"]
 
@@ -46,6 +44,12 @@ class Progress(Config):
     validation: dict[str, float] = Field(default_factory=dict)
     timing: dict[str, Any] | None = None
 
+    @model_validator(mode="after")
+    def _whole(self) -> Progress:
+        if len(self.told) != self.iteration:
+            raise ValueError(f"told must be of {self.iteration} generations, but is of {len(self.told)}")
+        return self
+
 
 def save(
     directory: Path, progress: Progress, config: TableEsConfig, best: NDArray[np.int64], untrained: NDArray[np.int64]
@@ -58,8 +62,7 @@ def save(
         states.append(tables.state_dict())
     meta = {"experiment": "table_es", "size": config.size, "validation": {"relative": progress.best_score}}
     learned.save(directory, "priced", config.options.model_dump(), states[0], meta, untrained=states[1])
-    files = {path.name: sha256(path) for path in sorted(directory.iterdir())}
-    write_json(directory / _SEARCH, {"format": 1, **progress.model_dump(), "files": files})
+    write_progress(directory / _SEARCH, progress)
 
 
 def load(directory: Path) -> tuple[Progress, NDArray[np.int64], NDArray[np.int64]]:
@@ -72,21 +75,8 @@ def load(directory: Path) -> tuple[Progress, NDArray[np.int64], NDArray[np.int64
         RequestError: no checkpoint of this task, or one that is truncated or changed.
     """
     what = "checkpoint of table_es"
-    raw = read_json(directory / _SEARCH, what)
-    try:
-        files = dict(raw.pop("files"))
-        if raw.pop("format") != 1:
-            raise ValueError("format")
-        progress = Progress.model_validate(raw)
-        if len(progress.told) != progress.iteration:
-            raise ValueError("told")
-    except (AttributeError, KeyError, TypeError, ValueError, ValidationError):
-        raise RequestError(f"expected a {what} at {directory}, but {_SEARCH} is of another kind") from None
-    for name in (learned.DESCRIPTION, learned.MODEL, learned.UNTRAINED):
-        if not (directory / name).is_file() or sha256(directory / name) != files.get(name):
-            raise RequestError(f"expected a whole {what} at {directory}, but {name} is missing, truncated or changed")
+    progress = read_progress(directory / _SEARCH, Progress, what)
     best, untrained = (
-        read_tensors(directory / name, files[name], _SEARCH, "a learned table")["steps"].numpy()
-        for name in (learned.MODEL, learned.UNTRAINED)
+        read_weights(directory / name, what)["steps"].numpy() for name in (learned.MODEL, learned.UNTRAINED)
     )
     return progress, best, untrained

@@ -11,16 +11,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from ray.rllib.algorithms.algorithm import Algorithm
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from lab.config import Config
 from lab.errors import RequestError
-from lab.files import read_json, sha256, write_json
 from lab.tables import learned
+from lab.tasks.checkpoint_files import read_progress, read_weights, write_progress
 from lab.tasks.table_ppo.config import VALIDATION_SIZE, TablePpoConfig
 
 __all__ = ["Progress", "Weights", "load", "restore_algorithm", "save"]
@@ -55,8 +53,7 @@ def save(
     algorithm.save_to_path(str(directory / _ALGORITHM))
     meta = {"experiment": "table_ppo", "size": VALIDATION_SIZE}
     learned.save(directory, "sequential", config.policy.model_dump(), best, meta, untrained=untrained)
-    files = {str(path.relative_to(directory)): sha256(path) for path in sorted(directory.rglob("*")) if path.is_file()}
-    write_json(directory / _PROGRESS, {"format": 1, **progress.model_dump(), "files": files})
+    write_progress(directory / _PROGRESS, progress)
 
 
 def load(directory: Path) -> tuple[Progress, Weights, Weights]:
@@ -71,26 +68,9 @@ def load(directory: Path) -> tuple[Progress, Weights, Weights]:
         RequestError: no checkpoint of this task, or one that is truncated or changed.
     """
     what = "checkpoint of table_ppo"
-    raw = read_json(directory / _PROGRESS, what)
-    try:
-        files = dict(raw.pop("files"))
-        if raw.pop("format") != 1:
-            raise ValueError("format")
-        progress = Progress.model_validate(raw)
-    except (AttributeError, KeyError, TypeError, ValueError, ValidationError):
-        raise RequestError(f"expected a {what} at {directory}, but {_PROGRESS} is of another kind") from None
-    found = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()} - {_PROGRESS}
-    for name in sorted(found ^ set(files)):
-        raise RequestError(
-            f"expected a whole {what} at {directory}, but {name} is {'new' if name in found else 'missing'}"
-        )
-    for name, digest in files.items():
-        if sha256(directory / name) != digest:
-            raise RequestError(f"expected a whole {what} at {directory}, but {name} is truncated or changed")
-    try:
-        return progress, load_file(directory / learned.MODEL), load_file(directory / learned.UNTRAINED)
-    except (OSError, SafetensorError) as error:
-        raise RequestError(f"expected a whole {what} at {directory}, but got: {error}") from None
+    progress = read_progress(directory / _PROGRESS, Progress, what)
+    best, untrained = (read_weights(directory / name, what) for name in (learned.MODEL, learned.UNTRAINED))
+    return progress, best, untrained
 
 
 def restore_algorithm(directory: Path, algorithm: Algorithm) -> None:

@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
 from safetensors.torch import save as dump_tensors
 
 from envs.backends import hash_uuid_bytes
 from envs.scenarios import fixed_roster, stream
+from envs.scoring import table_scores
 from lab.config import Config
 from lab.errors import RequestError
 from lab.experiment import Report, Result
-from lab.files import read_json, sha256, write_bytes, write_json
+from lab.files import write_bytes
 from lab.tables import learned
 from lab.tables.rankings import RankingOptions, RankingTables, first_present
+from lab.tasks.checkpoint_files import read_progress, read_weights, write_progress
 from lab.tasks.table_roster.config import TableRosterConfig
-from lab.tasks.table_roster.heat_bath import HeatBath, judge
-from lab.tensor_files import read_tensors
+from lab.tasks.table_roster.heat_bath import HeatBath
 
 __all__ = ["OBJECTIVE", "Progress", "all_subsets", "fit", "measure"]
 
@@ -38,14 +38,10 @@ class Progress(Config):
     Attributes:
         iteration: sweeps done.
         seconds: time so far.
-        best_score: the fewest uneven subsets so far.
-        files: SHA-256 of each tensor file of the checkpoint.
     """
 
     iteration: int = 0
     seconds: float = 0.0
-    best_score: float | None = None
-    files: dict[str, str] = Field(default_factory=dict)
 
 
 def all_subsets(n: int) -> NDArray[np.bool_]:
@@ -54,12 +50,21 @@ def all_subsets(n: int) -> NDArray[np.bool_]:
 
 
 def measure(rankings: NDArray[np.int64]) -> dict[str, float]:
-    """What `heat_bath.judge` says of rankings (size, N), over all subsets."""
-    size, n = rankings.shape
-    present = all_subsets(n)
-    tables = first_present(rankings, present)
-    loads = np.stack([(tables == backend).sum(axis=1) for backend in range(n)], axis=1)
-    return judge(size, loads, present)
+    """How even the tables of rankings (size, N) are, over all subsets.
+
+    Returns:
+        `uneven`, how many are not perfectly even, and `uneven_share` of all; `spread`, the mean of the largest less the
+        smallest load, and `worst_spread`, the largest of these.
+    """
+    present = all_subsets(rankings.shape[1])
+    scores = table_scores(first_present(rankings, present).astype(np.int32), present)
+    uneven = int((scores.imbalance > 0).sum())
+    return {
+        "uneven": float(uneven),
+        "uneven_share": uneven / len(present),
+        "spread": float(scores.spread.mean()),
+        "worst_spread": float(scores.spread.max()),
+    }
 
 
 def fit(config: TableRosterConfig, report: Report, *, resume: Path | None = None) -> Result:
@@ -79,11 +84,13 @@ def fit(config: TableRosterConfig, report: Report, *, resume: Path | None = None
     """
     shape = (config.chains, config.size, config.backends)
     progress = Progress()
+    validation: dict[str, float] | None = None
     if resume is None:
         first = stream("train", config.seed, 0).random(shape).argsort(axis=2)
         chains, best, untrained = first, first[0], first[0]
     else:
         progress, chains, best, untrained = _load(resume, shape)
+        validation = measure(best)
     bath = HeatBath(config.size, config.backends, config.power, chains)
     started = time.perf_counter() - progress.seconds
     metrics: dict[str, float] = {}
@@ -91,22 +98,21 @@ def fit(config: TableRosterConfig, report: Report, *, resume: Path | None = None
         temperature = config.temperature(iteration)
         bath.sweep(temperature, stream("train", config.seed, iteration))
         uneven = bath.uneven()
-        if progress.best_score is None or uneven.min() < progress.best_score:
-            best, best_score = bath.rankings[uneven.argmin()].copy(), float(uneven.min())
-        else:
-            best_score = progress.best_score
-        progress = Progress(iteration=iteration, seconds=time.perf_counter() - started, best_score=best_score)
+        if validation is None or uneven.min() < validation["uneven"]:
+            best = bath.rankings[uneven.argmin()].copy()
+            validation = measure(best)
+        progress = Progress(iteration=iteration, seconds=time.perf_counter() - started)
         metrics = {
             "iteration": float(iteration),
             "seconds": progress.seconds,
             "temperature": temperature,
             "chains/uneven": float(uneven.mean()),
-            **{f"validation/{name}": value for name, value in measure(best).items()},
+            **{f"validation/{name}": value for name, value in validation.items()},
         }
-        done = best_score == 0
+        done = validation["uneven"] == 0
         if done or iteration == config.iterations or iteration % config.checkpoint_every == 0:
             with tempfile.TemporaryDirectory(prefix="table-roster-") as directory:
-                _save(Path(directory), config, progress, bath.rankings, best, untrained)
+                _save(Path(directory), config, progress, bath.rankings, best, untrained, validation)
                 report(metrics, Path(directory))
         else:
             report(metrics, None)
@@ -122,34 +128,27 @@ def _save(
     chains: NDArray[np.int64],
     best: NDArray[np.int64],
     untrained: NDArray[np.int64],
+    validation: dict[str, float],
 ) -> None:
     states = []
     for rankings in (best, untrained):
         tables = RankingTables(RankingOptions(size=config.size, backends=config.backends))
         tables.rankings, tables.roster = rankings, hash_uuid_bytes(fixed_roster(config.backends))
         states.append(tables.state_dict())
-    meta = {"experiment": "table_roster", "size": config.size, "validation": measure(best)}
+    meta = {"experiment": "table_roster", "size": config.size, "validation": validation}
     options = {"size": config.size, "backends": config.backends}
     learned.save(directory, "rankings", options, states[0], meta, untrained=states[1])
     write_bytes(directory / _CHAINS, dump_tensors({"rankings": torch.from_numpy(chains.copy())}))
-    files = {name: sha256(directory / name) for name in (_CHAINS, learned.MODEL, learned.UNTRAINED)}
-    write_json(directory / _SEARCH, {"format": 1, **progress.model_copy(update={"files": files}).model_dump()})
+    write_progress(directory / _SEARCH, progress)
 
 
 def _load(
     directory: Path, shape: tuple[int, ...]
 ) -> tuple[Progress, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     what = "checkpoint of table_roster"
-    raw = read_json(directory / _SEARCH, what)
-    try:
-        if raw.pop("format") != 1:
-            raise ValueError("format")
-        progress = Progress.model_validate(raw)
-    except (AttributeError, KeyError, TypeError, ValueError, ValidationError):
-        raise RequestError(f"expected a {what} at {directory}, but {_SEARCH} is of another kind") from None
+    progress = read_progress(directory / _SEARCH, Progress, what)
     chains, best, untrained = (
-        read_tensors(directory / name, progress.files.get(name), _SEARCH, "a search")["rankings"].numpy().copy()
-        for name in (_CHAINS, learned.MODEL, learned.UNTRAINED)
+        read_weights(directory / name, what)["rankings"].numpy() for name in (_CHAINS, learned.MODEL, learned.UNTRAINED)
     )
     if chains.shape != shape:
         raise RequestError(f"expected chains of shape {shape} at {directory}, but got {chains.shape}")

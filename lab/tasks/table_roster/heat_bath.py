@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HeatBath", "judge"]
+__all__ = ["HeatBath"]
 
 
 class HeatBath:
@@ -37,7 +37,8 @@ class HeatBath:
         # has[b, S]: whether subset S holds backend b.
         self._has = (self._subset >> np.arange(n)[:, None] & 1).astype(bool)
         count = self._has.sum(axis=0)
-        self._floor, self._ceiling = even(size, count)
+        at_least_one = np.maximum(count, 1)
+        self._floor, self._ceiling = size // at_least_one, -(-size // at_least_one)
         # What a backend with that load adds to the squared distance, and what one entry more adds to that.
         loads = np.arange(size + 2)[:, None]
         self._off = (np.maximum(0, loads - self._ceiling) ** 2 + np.maximum(0, self._floor - loads) ** 2).astype(
@@ -104,33 +105,3 @@ class HeatBath:
             rankings[:, place] = ways.argmin(axis=1)
             before |= 1 << rankings[:, place]
         return rankings
-
-
-def even(size: int, count: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Floor and ceiling of size / count, where the count is 0 those of size."""
-    count = np.maximum(count, 1)
-    return size // count, -(-size // count)
-
-
-def judge(size: int, loads: NDArray[np.int64], present: NDArray[np.bool_]) -> dict[str, float]:
-    """How even tables are.
-
-    Args:
-        size: entries.
-        loads: int64 (B, N), 0 where absent.
-        present: bool (B, N), at least one in each row.
-
-    Returns:
-        `uneven`, how many are not perfectly even, and `uneven_share` of all; `spread`, the mean of the largest less the
-        smallest load, and `worst_spread`, the largest of these.
-    """
-    floor, ceiling = even(size, present.sum(axis=1))
-    off = ((loads > ceiling[:, None]) | (loads < floor[:, None])) & present
-    spread = loads.max(axis=1) - np.where(present, loads, size).min(axis=1)
-    uneven = int(off.any(axis=1).sum())
-    return {
-        "uneven": float(uneven),
-        "uneven_share": uneven / len(loads),
-        "spread": float(spread.mean()),
-        "worst_spread": float(spread.max()),
-    }
