@@ -1,10 +1,11 @@
-"""What a stateless policy reads while it gives out the entries of a table, one after the other.
+"""What a stateless policy reads while it gives out the entries of a table, one after the other or the best pair first.
 
 Everything here is a function of the present set, the size and the entries of this table given so far, and of nothing
 else. The environment and the learned builders read the very same code, hence the same bits: integers first, then one
 correctly rounded float32 operation, so that every machine agrees.
 
-Per-backend features, by slot; all are 0 for an absent slot:
+Per-backend features, by slot; all are 0 for an absent slot. *Its entry* is the one that the slot would be given next:
+the same for all where entries go in order, the free one that it scores highest where pairs do.
 
 | Feature          | Group    | Range      | Meaning                                                                 |
 |------------------|----------|------------|-------------------------------------------------------------------------|
@@ -13,11 +14,11 @@ Per-backend features, by slot; all are 0 for an absent slot:
 | below_floor      | (always) | {0, 1}     | it has fewer than `size // n` entries                                   |
 | takes_ceiling    | (always) | {0, 1}     | it has `size // n` entries, and one of the `size % n` ceilings is left  |
 | offset_0 .. 3    | offsets  | [0, 1)     | `(entry - hash_k) mod size / size`, the distance on the ring of entries |
-| uniform          | hashes   | (0, 1]     | independent uniform score of (hash_1, entry)                            |
-| stratified       | hashes   | (0, 1]     | stratified score: over the entries a permutation of the quantiles       |
-| rank             | hashes   | [0, 1)     | place of the stratified score among the present / n, 0 the highest      |
+| uniform          | hashes   | (0, 1]     | independent uniform score of (hash_1, its entry)                        |
+| stratified       | hashes   | (0, 1]     | stratified score of its entry: over all, a permutation of the quantiles |
+| rank             | hashes   | [0, 1)     | place of that score among the present at that entry / n, 0 the highest  |
 | demand           | hashes   | [0, size]  | entries yet to give where it scores highest, over the largest even load |
-| owned_entry      | stateful | {0, 1}     | it has this entry in the table in force                                 |
+| owned_entry      | stateful | {0, 1}     | it has its entry in the table in force                                  |
 | was_present      | stateful | {0, 1}     | it is in the set of the table in force                                  |
 
 Globals:
@@ -47,6 +48,7 @@ FeatureGroups = Literal["all", "offsets", "hashes"]
 Information = Literal["stateless", "stateful"]
 Balance = Literal["mask", "reward"]
 Validity = Literal["mask", "penalty"]
+Order = Literal["entries", "pairs"]
 
 BASE = ("present", "load", "below_floor", "takes_ceiling")
 OFFSETS = ("offset_0", "offset_1", "offset_2", "offset_3")
@@ -103,6 +105,7 @@ class PartialTables:
 
     Attributes:
         entry: how many entries are given, which is the entry that comes next.
+        last: the entries that were given last, one for all tables or int64 (B,).
         table: int32 (B, size), columns; -1 where no backend is, and where the entry is yet to come.
         slot_column: int (B, M), the column of each slot, -1 for an absent one.
         slot_present: bool (B, M).
@@ -131,6 +134,7 @@ class PartialTables:
                 raise unknown_name(name, value, get_args(known))
         self.names = feature_names(features, information)
         self.size, self.entry = size, 0
+        self.last: NDArray[np.int64] | int = -1
         self._quotas, self._absent_legal = balance == "mask", validity == "penalty"
         self.slot_column = slot_columns(present, present.shape[1] if slots is None else slots, roster)
         self.slot_present = self.slot_column >= 0
@@ -170,9 +174,7 @@ class PartialTables:
         if "offset_0" in self.names:
             places = (hashes % np.uint64(size)).astype(np.int32)
             self._places = np.ascontiguousarray(places.reshape(cells, HASHES).T)
-        if "stratified" in self.names:
-            self._start_scores(hashes)
-        self._ahead = range(0)
+        self._start(hashes)
         self._update_legal()
 
     def give(self, slots: NDArray[np.integer]) -> NDArray[np.int32]:
@@ -194,6 +196,7 @@ class PartialTables:
                 f"actions must be {len(self._rows)} slots in [0, {self.slot_present.shape[1]}), "
                 f"but got {slots.min()} to {slots.max()} of shape {slots.shape}"
             ) from None
+        entries = self._entries_of(cells)
         takes_ceiling = self._takes_ceiling[cells]
         even = placed = self._below_floor[cells] | takes_ceiling
         if not self._quotas:
@@ -208,15 +211,29 @@ class PartialTables:
         self._below_floor[cells] = self._feature["below_floor"][cells] = load < self._floor[cells]
         owners = self._columns[cells]
         owners[nowhere] = -1
-        self.table[:, self.entry] = owners
+        self.table[self._rows, entries] = owners
         if "stratified" in self.names:
-            highest = self._highest[self.entry]
+            highest = self._highest[entries, self._rows]
             demand = self._demand[highest] - 1
             self._demand[highest] = demand
             self._feature["demand"][highest] = demand / self._ceil
-        self.entry += 1
+        self.entry, self.last = self.entry + 1, entries
+        self._note_given()
         self._update_legal()
         return owners
+
+    def owned(self, table: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """bool (B, M): which slots have their entry in `table`, int (B, size) in columns."""
+        return self._owners(table[:, self.entry % self.size][:, None])
+
+    @property
+    def given(self) -> NDArray[np.bool_]:
+        """bool (B, size): the entries that are given."""
+        return np.broadcast_to(np.arange(self.size) < self.entry, self.table.shape)
+
+    def share_ahead(self, entries: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """float64 (B,): the share of `entries`, bool (B, size), among those that may be given next."""
+        return entries[:, self.entry % self.size].astype(np.float64)
 
     def observe(self) -> dict[str, NDArray]:
         """What a policy reads before it gives the next entry; arrays of its own each time.
@@ -225,14 +242,10 @@ class PartialTables:
             "backends": float32 (B, M * F), the features of slot 0, then of slot 1, ...; "globals": float32 (B, G);
             "action_mask": int8 (B, M), `legal`. Of a full table the features of entry 0.
         """
-        entry = self.entry % self.size
-        if entry not in self._ahead:
-            self._look_ahead(entry)
-        for feature, values in self._by_entry:
-            feature[:] = values[entry - self._ahead.start]
+        self._write_features()
         self._feature["takes_ceiling"][:] = self._takes_ceiling
         if self._in_force is not None:
-            self._feature["owned_entry"][:] = self.owners(self._in_force[:, entry]).ravel()
+            self._feature["owned_entry"][:] = self.owned(self._in_force).ravel()
         self._globals[:, 0] = self.entry / self.size
         np.divide(self._ceilings_left, self._n, out=self._globals[:, 3])
         self._globals[:, 4] = self.invalid / self.size
@@ -242,9 +255,29 @@ class PartialTables:
             "action_mask": self.legal.astype(np.int8),
         }
 
-    def owners(self, columns: NDArray[np.integer]) -> NDArray[np.bool_]:
-        """Which slot holds a column: bool (B, M) for int (B,), all False for -1 and for columns that are absent."""
-        return (self._columns.reshape(self.slot_present.shape) == columns[:, None]) & self.slot_present
+    def _owners(self, columns: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which slots are the columns int (B, M) or (B, 1): bool (B, M), all False for -1 and for absent ones."""
+        return (self._columns.reshape(self.slot_present.shape) == columns) & self.slot_present
+
+    def _start(self, hashes: NDArray[np.uint64]) -> None:
+        """Computes what the hashes uint64 (B, M, 4) of the slots tell before anything is given."""
+        if "stratified" in self.names:
+            self._start_scores(hashes)
+        self._ahead = range(0)
+
+    def _entries_of(self, cells: NDArray[np.int64]) -> NDArray[np.int64] | int:
+        return self.entry
+
+    def _note_given(self) -> None:
+        """Called once entries are given, `last` are they, and `entry` counts them."""
+
+    def _write_features(self) -> None:
+        """Writes the features that are of a slot's entry."""
+        entry = self.entry % self.size
+        if entry not in self._ahead:
+            self._look_ahead(entry)
+        for feature, values in self._by_entry:
+            feature[:] = values[entry - self._ahead.start]
 
     def _start_scores(self, hashes: NDArray[np.uint64]) -> None:
         batch, slots = self.slot_present.shape
@@ -264,7 +297,8 @@ class PartialTables:
             self._highest[:, some] = self._scores[:, some].argmax(axis=-1)
         self._highest += slots * self._rows
         self._demand = np.bincount(self._highest.ravel(), minlength=batch * slots).astype(np.float32)
-        self._feature["demand"][:] = self._demand / np.repeat(self._ceil, slots)
+        if "demand" in self.names:
+            self._feature["demand"][:] = self._demand / np.repeat(self._ceil, slots)
 
     def _look_ahead(self, start: int) -> None:
         """Computes the features that no action changes, of as many entries from `start` on as the cache holds."""
@@ -309,6 +343,69 @@ class PartialTables:
         if self._quotas and self.entry < self.size:  # once nothing is left to give, a policy may still be asked
             legal = (self._below_floor | self._takes_ceiling).reshape(shape)
         self.legal = legal | ~self.slot_present if self._absent_legal else legal
+
+
+class PairTables(PartialTables):
+    """`PartialTables` in which the policy also chooses which entry is next: a slot is given the free entry it scores
+    highest (stratified), so an action names a (backend, entry) pair. Absent slots are given the lowest free entry.
+
+    The policy that takes the legal slot with the highest `stratified` builds the tables of `balanced-stratified`.
+    `entry` counts the entries given; the arguments and the other attributes are those of `PartialTables`.
+    """
+
+    def owned(self, table: NDArray[np.integer]) -> NDArray[np.bool_]:
+        return self._owners(np.take_along_axis(table, self._entry.reshape(self.slot_present.shape), axis=1))
+
+    @property
+    def given(self) -> NDArray[np.bool_]:
+        return ~self._free
+
+    def share_ahead(self, entries: NDArray[np.bool_]) -> NDArray[np.float64]:
+        ahead = self._free if self.entry < self.size else ~self._free
+        return np.asarray((entries & ahead).sum(axis=1) / ahead.sum(axis=1))
+
+    def _start(self, hashes: NDArray[np.uint64]) -> None:
+        self._start_scores(hashes)
+        cells = self.slot_present.size
+        self._cells = np.arange(cells)
+        self._row = np.repeat(self._rows, self.slot_present.shape[1])
+        ranks = self._ranks(self._scores).reshape(self.size, cells)
+        self._ranks_of, self._scores_of = (
+            np.ascontiguousarray(x.reshape(self.size, cells).T) for x in (ranks, self._scores)
+        )
+        self._by_score = np.argsort(-self._scores_of, axis=1, kind="stable")
+        self._next = np.zeros(cells, dtype=np.int64)
+        self._entry = self._by_score[:, 0].copy()
+        self._free = np.ones((len(self._rows), self.size), dtype=np.bool_)
+
+    def _entries_of(self, cells: NDArray[np.int64]) -> NDArray[np.int64] | int:
+        return self._entry[cells]
+
+    def _note_given(self) -> None:
+        self._free[self._rows, self.last] = False
+        if self.entry == self.size:
+            self._entry[:] = 0  # of a full table nothing but entry 0 is seen
+            return
+        moving = np.flatnonzero(~self._free[self._row, self._entry])
+        while len(moving):
+            self._next[moving] += 1
+            self._entry[moving] = self._by_score[moving, self._next[moving]]
+            moving = moving[~self._free[self._row[moving], self._entry[moving]]]
+
+    def _write_features(self) -> None:
+        entry = self._entry
+        if "offset_0" in self.names:
+            for word, places in enumerate(self._places):
+                offset = ((entry - places) % self.size).astype(np.float32) * self._present / np.float32(self.size)
+                self._feature[f"offset_{word}"][:] = offset
+        if "stratified" in self.names:
+            self._feature["uniform"][:] = scores_of_words(self._word, entry) * self._present
+            self._feature["stratified"][:] = self._scores_of[self._cells, entry]
+            self._feature["rank"][:] = self._ranks_of[self._cells, entry]
+
+
+TABLES: dict[Order, type[PartialTables]] = {"entries": PartialTables, "pairs": PairTables}
+"""The order in which entries are given out -> the tables that are given out so."""
 
 
 def slot_columns(present: NDArray[np.bool_], slots: int, roster: bool = False) -> NDArray[np.int64]:

@@ -35,6 +35,10 @@ class LookupTableEnv(gym.Env[Observation, np.int64]):
     size and the entries of this table given so far, and of nothing else: no phase, no other set, no first table. Two
     load balancers that never talk then agree. "privileged" is for a critic in training alone.
 
+    With `order="pairs"` the policy chooses which entry is next, too: a slot is given *its entry*, the free one at which
+    it has the highest stratified score (an absent slot the lowest free one): an action names a (backend, entry) pair.
+    The policy that takes the highest of these scores then builds the tables of balanced stratified rendezvous.
+
     ## Action Space
     `Discrete(M)`, M being `max_backends`: the slot that gets the entry. Slot i is the i-th present backend by
     `str(uuid)` (universe any-hash), or the i-th backend of the roster (universe roster). An action whose mask bit is 0
@@ -82,6 +86,7 @@ class LookupTableEnv(gym.Env[Observation, np.int64]):
     | `information`  | "stateless", "stateful"       | "stateless"  | stateful adds what the table in force tells      |
     | `balance`      | "mask", "reward"              | "mask"       | quotas in the action mask, or reward alone       |
     | `validity`     | "mask", "penalty"             | "mask"       | absent slots are masked, or legal and invalid    |
+    | `order`        | "entries", "pairs"            | "entries"    | entry 0 first, or the policy's choice of pairs   |
     | `reward`       | "dense", "terminal"           | "dense"      | see above                                        |
     | `w_evenness`   | float >= 0                    | 1.0          | weight of imbalance                              |
     | `w_stability`  | float >= 0                    | 1.0          | weight of excess                                 |
@@ -138,6 +143,7 @@ class LookupTableEnv(gym.Env[Observation, np.int64]):
         score = self._score()
         self._give(int(action))
         self._entry += 1
+        self._choose_entries()
         if self._entry == self.task.entries:
             self._phase += 1
             if self._phase == 1:
@@ -151,9 +157,11 @@ class LookupTableEnv(gym.Env[Observation, np.int64]):
         """Both tables so far, entries coloured by owner, what moved and what had to."""
         if self.scenario is None:
             raise ResetNeeded("there is nothing to render before reset()")
-        size = self.task.entries
-        given = (self._entry, 0) if self._phase == 0 else (size, self._entry)
-        return rendering.render(self.render_mode, self.scenario, self.tables[:, None], given)[0]
+        # The second table's turn: the first is full. Once both are, nothing is free.
+        given = np.stack(
+            [~self._free, np.zeros_like(self._free)] if self._phase == 0 else [np.ones_like(self._free), ~self._free]
+        )
+        return rendering.render(self.render_mode, self.scenario, self.tables[:, None], given[:, None])[0]
 
     def _begin_table(self) -> None:
         assert self.scenario is not None
@@ -166,19 +174,30 @@ class LookupTableEnv(gym.Env[Observation, np.int64]):
         self._floor, self._ceilings = divmod(self.task.entries, int(self._present.sum()))
         self._stratified = stratified_scores(self._hashes, self.task.entries) * self._present[:, None]
         self._highest = self._stratified.argmax(axis=0)
+        self._free = np.ones(self.task.entries, dtype=np.bool_)
+        self._choose_entries()
+
+    def _choose_entries(self) -> None:
+        """Finds the entry of each slot: the one that it would be given now; of a full table, 0."""
+        if self.task.order == "entries" or not self._free.any():
+            self._entries = np.full(self.task.slots, self._entry % self.task.entries)
+        else:
+            self._entries = np.where(self._free, self._stratified, -1).argmax(axis=1)
 
     def _give(self, slot: int) -> None:
         legal = bool(self._mask()[slot] and self._present[slot])
+        entry = int(self._entries[slot])
+        self._free[entry] = False
         column = int(self._columns[slot]) if legal else -1
         if legal:
             self._uneven[self._phase] += not (self._below_floor()[slot] or self._takes_ceiling()[slot])
             self._load[slot] += 1
         else:
             self._invalid[self._phase] += 1
-        self.tables[self._phase, self._entry] = column
+        self.tables[self._phase, entry] = column
         if self._phase == 1:
             before, after = self._sets
-            former = self.tables[0, self._entry]
+            former = self.tables[0, entry]
             left = former >= 0 and not after[former]
             joined = column >= 0 and not before[column]
             self._excess += bool(former != column and not left and not joined)
@@ -200,10 +219,11 @@ class LookupTableEnv(gym.Env[Observation, np.int64]):
 
     def _observation(self) -> Observation:
         size, n = self.task.entries, int(self._present.sum())
-        entry = self._entry % size
+        slots, entries = np.arange(self.task.slots), self._entries
         ceiling = self._floor + (self._ceilings > 0)
-        score = self._stratified[:, entry]
-        to_come = np.bincount(self._highest[self._entry :], minlength=self.task.slots)
+        # Who scores highest first, at each entry; a slot's own place at its own entry.
+        places = np.argsort(np.argsort(-self._stratified, axis=0, kind="stable"), axis=0)
+        to_come = np.bincount(self._highest[self._free], minlength=self.task.slots)
         stateful = self.task.information == "stateful"
         in_force = stateful and self._phase > 0
         was_present = np.isin(self._columns, np.flatnonzero(self._sets[0]))
@@ -212,12 +232,12 @@ class LookupTableEnv(gym.Env[Observation, np.int64]):
             "load": self._load / ceiling,
             "below_floor": self._below_floor(),
             "takes_ceiling": self._takes_ceiling(),
-            **{f"offset_{k}": (entry - (self._hashes[:, k] % size).astype(int)) % size / size for k in range(4)},
-            "uniform": uniform_scores(self._hashes, entry),
-            "stratified": score,
-            "rank": np.argsort(np.argsort(-score, kind="stable")) / n,
+            **{f"offset_{k}": (entries - (self._hashes[:, k] % size).astype(int)) % size / size for k in range(4)},
+            "uniform": uniform_scores(self._hashes, entries),
+            "stratified": self._stratified[slots, entries],
+            "rank": places[slots, entries] / n,
             "demand": to_come / ceiling,
-            "owned_entry": in_force & (self._columns == self.tables[0, entry]),
+            "owned_entry": in_force & (self._columns == self.tables[0, entries]),
             "was_present": in_force & was_present,
         }
         names = feature_names(self.task.features, self.task.information)
@@ -228,16 +248,20 @@ class LookupTableEnv(gym.Env[Observation, np.int64]):
             "backends": backends.astype(np.float32).ravel(),
             "globals": np.array(of_table, dtype=np.float32),
             "action_mask": self._mask().astype(np.int8),
-            "privileged": self._privileged(entry),
+            "privileged": self._privileged(),
         }
 
-    def _privileged(self, entry: int) -> NDArray[np.float32]:
+    def _privileged(self) -> NDArray[np.float32]:
         after = min(self._phase, 1)
         other = self._sets[1 - after]
-        former = self.tables[0, entry] if after else -1
-        free = former >= 0 and not self._sets[1][former]
+        former = self.tables[0] if after else np.full_like(self.tables[0], -1)
+        if self.task.order == "entries":
+            ahead = former[self._entries[:1]]
+        else:
+            ahead = former[self._free] if self._free.any() else former
+        free = np.mean((ahead >= 0) & ~self._sets[1][ahead])
         values = [after, other.sum() / self.task.slots, free, self._optimum, *self._terms()]
-        owner = self._present & (self._columns == former)
+        owner = self._present & (self._columns == former[self._entries])
         return np.concatenate([values, owner, self._present & other[self._columns]]).astype(np.float32)
 
     def _terms(self) -> tuple[float, float, float]:

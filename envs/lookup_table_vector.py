@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from envs import rendering
 from envs.errors import RequestError
-from envs.features import PartialTables
+from envs.features import TABLES, PartialTables
 from envs.scenarios import ScenarioBatch
 from envs.scoring import optimal_change
 from envs.task import PRIVILEGED, Observation, TableTask
@@ -83,10 +83,11 @@ class LookupTableVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray]):
             return self._observation(), np.zeros(self.num_envs), never, never.copy(), {}
 
         current = self._tables[self._phase]
-        entry, columns = current.entry, current.give(actions)
+        columns = current.give(actions)
         if self._phase == 1:
-            forced = self._free[:, entry] | self._joined[self._rows, columns]
-            self._excess += (self._tables[0].table[:, entry] != columns) & ~forced
+            entries = current.last
+            forced = self._free[self._rows, entries] | self._joined[self._rows, columns]
+            self._excess += (self._tables[0].table[self._rows, entries] != columns) & ~forced
         info: dict[str, Any] = {}
         if current.entry == self.task.entries:
             if self._phase == 0:
@@ -106,7 +107,8 @@ class LookupTableVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray]):
         """A frame of each table; see `LookupTableEnv.render`."""
         if self.scenarios is None:
             raise ResetNeeded("there is nothing to render before reset()")
-        given = (self._tables[0].entry, self._tables[1].entry if self._phase else 0)
+        first = self._tables[0].given
+        given = np.stack([first, self._tables[1].given if self._phase else np.zeros_like(first)])
         return tuple(rendering.render(self.render_mode, self.scenarios, self._both_tables(), given))
 
     def _begin(self, scenarios: ScenarioBatch) -> None:
@@ -137,7 +139,7 @@ class LookupTableVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray]):
     def _start(self, present: NDArray[np.bool_], **in_force: Any) -> PartialTables:
         assert self.scenarios is not None
         task = self.task
-        return PartialTables(
+        return TABLES[task.order](
             self.scenarios.hashes,
             present,
             task.entries,
@@ -160,10 +162,9 @@ class LookupTableVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray]):
     def _observation(self) -> Observation:
         current = self._tables[self._phase]
         if self._phase == 1:
-            entry, heads = current.entry % self.task.entries, len(PRIVILEGED)
-            former = self._tables[0].table[:, entry]
-            self._privileged[:, _FREE] = self._free[:, entry]
-            self._privileged[:, heads : heads + self.task.slots] = current.owners(former)
+            heads = len(PRIVILEGED)
+            self._privileged[:, _FREE] = current.share_ahead(self._free)
+            self._privileged[:, heads : heads + self.task.slots] = current.owned(self._tables[0].table)
         return {**current.observe(), "privileged": self._privileged.copy()}
 
     def _note_score(self) -> NDArray[np.float64]:

@@ -120,8 +120,8 @@ class LookupTableOneShotEnv(gym.Env[Observation, NDArray[np.integer]]):
         """Both tables, entries coloured by owner, what moved and what had to."""
         if self.scenario is None:
             raise ResetNeeded("there is nothing to render before reset()")
-        given = self.task.entries if self._done else 0
-        return rendering.render(self.render_mode, self.scenario, self.tables[:, None], (given, given))[0]
+        tables = self.tables[:, None]
+        return rendering.render(self.render_mode, self.scenario, tables, np.full(tables.shape, self._done))[0]
 
     def _observation(self) -> Observation:
         assert self.scenario is not None

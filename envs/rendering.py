@@ -35,14 +35,14 @@ class Frame:
         before: bool (N,), the set before.
         after: bool (N,), the set after.
         tables: int (2, size), in columns; -1 is nobody, or yet to come.
-        given: how many entries each of the two tables has been given.
+        given: bool (2, size), the entries that each of the two tables has been given.
     """
 
     names: list[str]
     before: NDArray[np.bool_]
     after: NDArray[np.bool_]
     tables: NDArray[np.int32]
-    given: tuple[int, int]
+    given: NDArray[np.bool_]
 
     @property
     def moves(self) -> NDArray[np.int64]:
@@ -50,7 +50,7 @@ class Frame:
         former, owner = self.tables
         left, joined = np.append(self.before & ~self.after, False), np.append(self.after & ~self.before, False)
         moves = np.where(former == owner, KEPT, np.where(left[former] | joined[owner], FORCED, EXCESS))
-        moves[self.given[1] :] = YET_TO_COME
+        moves[~self.given[1]] = YET_TO_COME
         return moves
 
     @property
@@ -75,7 +75,7 @@ class Frame:
         """What the before (0) or after (1) table is, and how far."""
         n, size = int((self.before, self.after)[which].sum()), self.tables.shape[1]
         name = ("before", "after")[which]
-        return f"{name}: {n} backend{'s' if n > 1 else ''}, {self.given[which]} of {size} entries given"
+        return f"{name}: {n} backend{'s' if n > 1 else ''}, {self.given[which].sum()} of {size} entries given"
 
 
 def checked_mode(mode: str | None) -> str | None:
@@ -89,14 +89,16 @@ def checked_mode(mode: str | None) -> str | None:
     return mode
 
 
-def render(mode: str | None, scenarios: ScenarioBatch, tables: NDArray[np.int32], given: tuple[int, int]) -> list[Any]:
+def render(
+    mode: str | None, scenarios: ScenarioBatch, tables: NDArray[np.int32], given: NDArray[np.bool_]
+) -> list[Any]:
     """The frames of B episodes.
 
     Args:
         mode: "ansi" or "rgb_array"; None renders nothing, with a warning, as Gymnasium's environments do.
         scenarios: B scenarios.
         tables: int32 (2, B, size), in columns.
-        given: how many entries each of the two tables has been given.
+        given: bool (2, B, size), the entries that each of the two tables has been given.
 
     Returns:
         B strings with ANSI colours, or B uint8 arrays of shape (height, width, 3), or B times None.
@@ -114,7 +116,7 @@ def render(mode: str | None, scenarios: ScenarioBatch, tables: NDArray[np.int32]
         place = np.append(np.cumsum(union) - 1, -1)
         names = [uuid.UUID(bytes=raw.tobytes()).hex[:8] for raw in scenarios.ids[row][union]]
         before, after = scenarios.before[row][union], scenarios.after[row][union]
-        frames.append(draw(Frame(names, before, after, place[tables[:, row]].astype(np.int32), given)))
+        frames.append(draw(Frame(names, before, after, place[tables[:, row]].astype(np.int32), given[:, row])))
     return frames
 
 
@@ -142,7 +144,7 @@ def _ansi(frame: Frame) -> str:
     text = [frame.title(0), frame.title(1)]
     for line in _lines(size):
         for which, name in enumerate(("before", "after")):
-            cells = (cell(int(frame.tables[which, e]), e < frame.given[which]) for e in range(size)[line])
+            cells = (cell(int(frame.tables[which, e]), bool(frame.given[which, e])) for e in range(size)[line])
             text.append(f"{name:>7} {''.join(cells)}")
         text.append(f"{'moved':>7} {''.join(_MOVES[int(move)] for move in frame.moves[line])}")
     text += [". kept, f had to move, X moved needlessly, ! no backend", frame.headline]
@@ -180,7 +182,7 @@ def _rgb_array(frame: Frame) -> NDArray[np.uint8]:
             axes.text(-0.4, y + 0.5, name, ha="right", va="center", fontsize=11)
             for entry in range(size)[line]:
                 if which < 2:
-                    column, come = int(frame.tables[which, entry]), entry < frame.given[which]
+                    column, come = int(frame.tables[which, entry]), bool(frame.given[which, entry])
                     color: Any = colors[column] if column >= 0 else ("#000000" if come else "#ffffff")
                     label = str(column + 1) if column >= 0 else ("none" if come else "")
                 else:

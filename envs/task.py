@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from envs.backends import Identity, uuid_bytes
 from envs.errors import RequestError, unknown_name
-from envs.features import Balance, FeatureGroups, Information, Validity, feature_names, global_names
+from envs.features import Balance, FeatureGroups, Information, Order, Validity, feature_names, global_names
 from envs.scenarios import (
     Purpose,
     ScenarioBatch,
@@ -30,7 +30,7 @@ Reward = Literal["dense", "terminal"]
 Observation = dict[str, NDArray]
 
 PRIVILEGED = ("phase", "n_other", "free", "optimum", "imbalance", "excess", "invalid")
-"""What "privileged" begins with; then the former owner of the entry and the other set, each by slot."""
+"""What "privileged" begins with; then who owned its entry before, and who is in the other set, each by slot."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +44,7 @@ class TableTask:
     information: Information = "stateless"
     balance: Balance = "mask"
     validity: Validity = "mask"
+    order: Order = "entries"
     reward: Reward = "dense"
     w_evenness: float = 1.0
     w_stability: float = 1.0
@@ -61,6 +62,7 @@ class TableTask:
             "information": Information,
             "balance": Balance,
             "validity": Validity,
+            "order": Order,
             "reward": Reward,
             "features": FeatureGroups,
             "purpose": Purpose,

@@ -14,7 +14,6 @@ from envs.scenarios import ScenarioBatch
 from envs.scoring import table_scores, transition_scores
 from lab.compare.suites import Suite
 from lab.tables.registry import Builder, Tables, get
-from lab.tables.stateful import least_moves_batch
 
 __all__ = ["SCORES", "Evaluation", "evaluate"]
 
@@ -107,9 +106,9 @@ def _score_group(builder: Builder, batch: ScenarioBatch, advance: Advance) -> tu
 
 def _second_table(builder: Builder, first: Tables, pairs: ScenarioBatch) -> Tables:
     """The table after the change; only a stateful builder is shown the one in force."""
-    if builder.stateless:
+    if builder.rebuild is None:
         return builder.build_batch(pairs.hashes, pairs.after, pairs.size, None)
-    return least_moves_batch(first, pairs.after)
+    return builder.rebuild(first, pairs.hashes, pairs.before, pairs.after)
 
 
 def _scores(first: Tables, second: Tables, pairs: ScenarioBatch) -> dict[str, Floats]:

@@ -25,7 +25,7 @@ def judge(tables: _Builds, scenarios: ScenarioBatch) -> dict[str, float]:
     """Builds both tables of every scenario and scores them, by identity.
 
     Args:
-        tables: what builds them.
+        tables: what builds them; where it has a `stateless` of False, its `rebuild` builds the second.
         scenarios: B of them, of which each has an optimum above 0.
 
     Returns:
@@ -36,7 +36,10 @@ def judge(tables: _Builds, scenarios: ScenarioBatch) -> dict[str, float]:
         being uneven or invalid.
     """
     before = tables.build_batch(scenarios.hashes, scenarios.before, scenarios.size)
-    after = tables.build_batch(scenarios.hashes, scenarios.after, scenarios.size)
+    if getattr(tables, "stateless", True):
+        after = tables.build_batch(scenarios.hashes, scenarios.after, scenarios.size)
+    else:
+        after = tables.rebuild(before, scenarios.hashes, scenarios.before, scenarios.after)  # type: ignore[attr-defined]
     return measure(before, after, scenarios)
 
 

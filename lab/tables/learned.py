@@ -10,7 +10,7 @@ An artefact is a directory with two or three files:
 Nothing in it is code: the architecture is a name in `ARCHITECTURES`, the tensors are safetensors. What stands behind a
 name is a factory `(options) -> TableModel`, imported when it is first asked for.
 
-Names: `supervised:<run>`, `ppo:<run>` and `es:<run>` stand for the best trial (by validation) of a run, `<run>#3` for
+Names: `supervised:<run>`, `ppo:<run>`, `es:<run>` and `rl:<run>` stand for the best trial (by validation) of a run, `<run>#3` for
 its trial 3, `learned:<directory>` for an artefact anywhere; a trailing `@untrained` for the network before training.
 Paths may hold `@` and `#` themselves.
 """
@@ -58,6 +58,7 @@ ARCHITECTURES = {
     "sequential": "lab.tables.sequential:table_of_sequential",
     "priced": "lab.tables.priced:table_of_priced",
     "rankings": "lab.tables.rankings:table_of_rankings",
+    "arm": "lab.tables.arm:table_of_arm",
 }
 """Architecture -> `module:attribute` of the factory of its models. A constant: no name from a file is ever imported."""
 
@@ -65,9 +66,10 @@ FAMILIES = {
     "supervised": ("notebook", "equivariant"),
     "ppo": ("sequential",),
     "es": ("priced",),
+    "rl": ("sequential", "notebook", "equivariant", "arm"),
     "learned": tuple(ARCHITECTURES),
 }
-"""Family of builders -> the architectures that belong to it."""
+"""Family of builders -> the architectures that belong to it. Where an artefact is of several, it names its own."""
 
 
 class TableModel(Protocol):
@@ -75,6 +77,8 @@ class TableModel(Protocol):
 
     Attributes:
         exact: whether loads differ by at most one, always.
+
+    One whose tables depend on the table in force has a `stateless` of False, and `rebuild` (`Builder.rebuild`).
     """
 
     exact: bool
@@ -156,8 +160,10 @@ def load(directory: Path, weights: str = MODEL, name: str | None = None) -> Buil
         version=FORMAT,
         summary=f"{state} {description['architecture']} network of {description.get('experiment', 'an experiment')}",
         build_batch=build_batch,
+        stateless=getattr(model, "stateless", True),
         exact=model.exact,
         check=model.check,
+        rebuild=getattr(model, "rebuild", None),
     )
 
 
@@ -229,13 +235,14 @@ def _load_member(family: str, rest: str) -> Builder:
 
 
 def family_of(directory: Path) -> str:
-    """The family of builders that an artefact belongs to: the first of `FAMILIES` that has its architecture.
+    """The family of builders that an artefact belongs to: the one it names, or the first that has its architecture.
 
     Raises:
         RequestError: no description of a learned table there, or a damaged one.
     """
-    architecture = _description(Path(directory))["architecture"]
-    return next((family for family, members in FAMILIES.items() if architecture in members), "learned")
+    description = _description(Path(directory))
+    own, architecture = description.get("family"), description["architecture"]
+    return next(family for family, members in FAMILIES.items() if architecture in members and own in (None, family))
 
 
 def split_trial(name: str) -> tuple[str, int | None]:

@@ -41,6 +41,7 @@ _PAIRS_PER_CALL = 1 << 22
 
 Tables = NDArray[np.int32]
 BuildBatch = Callable[[NDArray[np.uint64], NDArray[np.bool_], int, NDArray[np.float64] | None], Tables]
+Rebuild = Callable[[Tables, NDArray[np.uint64], NDArray[np.bool_], NDArray[np.bool_]], Tables]
 
 
 def _any_size(size: int, n_backends: int) -> None:
@@ -64,6 +65,8 @@ class Builder:
         exact: whether loads differ by at most one with equal weights.
         check: `(size, n_backends)`, raises RequestError where no table can be built.
         trained: whether it was learned.
+        rebuild: of a builder that is not stateless, `(tables, hashes, before, after) -> tables`: from the tables in
+            force, int32 (B, size) of columns, and their sets before, bool (B, N), to those for the sets after.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Builder:
     exact: bool = False
     check: Callable[[int, int], None] = _any_size
     trained: bool = False
+    rebuild: Rebuild | None = None
 
 
 _builders: dict[str, Builder] = {}
@@ -217,7 +221,7 @@ def _run(
     if not builder.stateless:
         raise RequestError(
             f"expected a stateless builder, but got {builder.name!r}, which needs the table in force: "
-            "call lab.tables.least_moves(table, ids_before, ids_after)"
+            "for the least change of one call lab.tables.least_moves(table, ids_before, ids_after)"
         )
     size = _as_size(size)
     if weights is not None:

@@ -1,4 +1,4 @@
-"""Tables built by a learned sequential policy: one entry after the other goes to the backend that it scores highest.
+"""Tables built by a learned sequential policy: step by step an entry goes to the backend that it scores highest.
 
 The policy reads what `envs.features.PartialTables` shows the environment's actor, bit for bit. It is evaluated in
 float64 and its scores are compared on a fixed grid, ties to the first slot, so that neither the batch a set stands in
@@ -17,12 +17,22 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
-from envs.features import GLOBALS, Balance, FeatureGroups, PartialTables, Validity, feature_names
+from envs.features import (
+    GLOBALS,
+    TABLES,
+    Balance,
+    FeatureGroups,
+    Information,
+    Order,
+    Validity,
+    feature_names,
+    global_names,
+)
 from lab.config import Config
 from lab.errors import RequestError
 from lab.tables.policy_networks import Network, PolicyOptions, make_policy
 
-__all__ = ["SequentialOptions", "SequentialTables", "stateless_options", "table_of_sequential"]
+__all__ = ["SequentialOptions", "SequentialTables", "sequential_options", "table_of_sequential"]
 
 _GRID = 2.0**20
 """Scores are rounded to multiples of 1 / _GRID: far above float64's error, far below what training tells apart."""
@@ -41,12 +51,16 @@ class SequentialOptions(Config):
         features: the per-backend features it reads (`envs.features`).
         balance: `mask` holds every load at floor or ceiling, `reward` leaves the loads to the policy.
         validity: `mask` forbids absent backends, `penalty` lets the policy name them (entry -1).
+        order: `entries` from the first to the last, or `pairs`, the policy's choice.
+        information: `stateful` policies also read the table in force.
     """
 
     policy: PolicyOptions
     features: FeatureGroups = "all"
     balance: Balance = "mask"
     validity: Validity = "mask"
+    order: Order = "entries"
+    information: Information = "stateless"
 
 
 class SequentialTables:
@@ -57,11 +71,15 @@ class SequentialTables:
     Attributes:
         options: the network and what its environment held it to.
         exact: whether the mask alone makes loads differ by at most one.
+        stateless: False where the policy reads the table in force, which `rebuild` is told.
     """
 
     def __init__(self, options: SequentialOptions) -> None:
         self.options = options
         self.exact = options.balance == "mask" and options.validity == "mask"
+        self.stateless = options.information == "stateless"
+        if not self.stateless:
+            self.rebuild = self._rebuild
         # On the meta device no weights are drawn: building tables leaves torch's generator alone.
         with torch.device("meta"):
             self._network = make_policy(options.policy).double().requires_grad_(False)
@@ -95,23 +113,44 @@ class SequentialTables:
         Returns:
             int32 (B, size) of columns.
         """
+        return self._in_parts(hashes, present, size)
+
+    def _rebuild(
+        self,
+        tables: NDArray[np.int32],
+        hashes: NDArray[np.uint64],
+        before: NDArray[np.bool_],
+        after: NDArray[np.bool_],
+    ) -> NDArray[np.int32]:
+        """`lab.tables.registry.Builder.rebuild`."""
+        return self._in_parts(hashes, after, tables.shape[1], in_force=tables, in_force_set=before)
+
+    def _in_parts(
+        self, hashes: NDArray[np.uint64], present: NDArray[np.bool_], size: int, **in_force: Any
+    ) -> NDArray[np.int32]:
         n = present.sum(axis=1)
         tables = np.empty((len(present), size), dtype=np.int32)
         # Rows of like size together: slots beyond the largest set of a part need not be computed.
         order = np.argsort(n, kind="stable")
         for start, stop in pairwise([*range(0, len(order), _ROWS), len(order)]):
             rows = order[start:stop]
-            tables[rows] = self._build(hashes[rows], present[rows], size, int(n[rows].max()))
+            part = {name: values[rows] for name, values in in_force.items()}
+            tables[rows] = self._build(hashes[rows], present[rows], size, int(n[rows].max()), part)
         return tables
 
     def _build(
-        self, hashes: NDArray[np.uint64], present: NDArray[np.bool_], size: int, slots: int
+        self,
+        hashes: NDArray[np.uint64],
+        present: NDArray[np.bool_],
+        size: int,
+        slots: int,
+        in_force: Mapping[str, Any],
     ) -> NDArray[np.int32]:
         options = self.options
         if options.validity == "penalty":
             # An absent slot is an action here: there must be as many of them as there were in training.
             slots = max(slots, size)
-        tables = PartialTables(
+        tables = TABLES[options.order](
             hashes,
             present,
             size,
@@ -119,6 +158,8 @@ class SequentialTables:
             features=options.features,
             balance=options.balance,
             validity=options.validity,
+            information=options.information,
+            **in_force,
         )
         while tables.entry < size:
             tables.give(self.choose(tables.observe(), size))
@@ -156,7 +197,7 @@ def table_of_sequential(options: Mapping[str, Any]) -> SequentialTables:
         raise RequestError(f"expected the options of a sequential policy, but {where}: {first['msg']}") from None
 
 
-def stateless_options(
+def sequential_options(
     size: int,
     *,
     network: Network,
@@ -166,15 +207,19 @@ def stateless_options(
     features: FeatureGroups,
     balance: Balance,
     validity: Validity,
+    order: Order = "entries",
+    information: Information = "stateless",
 ) -> SequentialOptions:
-    """Options of a policy for the stateless environment at `size`, which has a slot for each of `size` backends."""
+    """Options of a policy for the environment at `size`, which has a slot for each of `size` backends."""
     policy = PolicyOptions(
         network=network,
-        backend_features=len(feature_names(features)),
-        global_features=len(GLOBALS),
+        backend_features=len(feature_names(features, information)),
+        global_features=len(global_names(information)),
         width=width,
         attention=attention,
         sharpness=sharpness,
         slots=size,
     )
-    return SequentialOptions(policy=policy, features=features, balance=balance, validity=validity)
+    return SequentialOptions(
+        policy=policy, features=features, balance=balance, validity=validity, order=order, information=information
+    )

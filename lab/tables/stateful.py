@@ -117,5 +117,6 @@ register(
         weighted=True,
         stateless=False,
         exact=True,
+        rebuild=lambda tables, hashes, before, after: least_moves_batch(tables, after),
     )
 )

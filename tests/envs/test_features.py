@@ -10,6 +10,7 @@ from envs.errors import RequestError
 from envs.features import (
     FEATURES,
     GLOBALS,
+    PairTables,
     PartialTables,
     feature_names,
     global_names,
@@ -30,6 +31,26 @@ def follow(tables: PartialTables, feature: str) -> np.ndarray:
         score = observation["backends"].reshape(len(tables.table), -1, len(tables.names))[..., place]
         tables.give(np.where(observation["action_mask"] == 1, score, -1).argmax(axis=1))
     return tables.table
+
+
+def test_the_best_pair_first_is_balanced_stratified_rendezvous() -> None:
+    """What a policy begins from where it chooses the pairs: the table of the best simple builder, entry by entry."""
+    batch = sample_batch(ScenarioConfig(size=SIZE), 40, stream("test", 21))
+    tables = follow(PairTables(batch.hashes, batch.before, SIZE, features="hashes"), "stratified")
+    scores = stratified_scores(batch.hashes, SIZE)
+    for row, present in enumerate(batch.before):
+        columns = np.flatnonzero(present)
+        floor, pool = divmod(SIZE, len(columns))
+        expected = np.full(SIZE, -1)
+        load = dict.fromkeys(columns.tolist(), 0)
+        # The slow way: all pairs, the best first, under floor and ceiling.
+        pairs = [(-scores[row, b, e], b, e) for b in columns.tolist() for e in range(SIZE)]
+        for _, b, e in sorted(pairs):
+            ceilings = pool - sum(x > floor for x in load.values())
+            if expected[e] < 0 and (load[b] < floor or (load[b] == floor and ceilings > 0)):
+                expected[e] = b
+                load[b] += 1
+        assert tables[row].tolist() == expected.tolist()
 
 
 def test_names_follow_the_options() -> None:

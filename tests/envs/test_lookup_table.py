@@ -33,6 +33,10 @@ VARIANTS = [
     {"balance": "reward", "validity": "penalty", "information": "stateful", "reward": "dense", "max_backends": 9},
     {"features": "offsets"},
     {"features": "hashes", "information": "stateful"},
+    {"order": "pairs"},
+    {"order": "pairs", "information": "stateful", "validity": "penalty", "max_backends": 9},
+    {"order": "pairs", "balance": "reward", "validity": "penalty", "features": "offsets", "reward": "terminal"},
+    {"order": "pairs", "universe": "roster", "roster": 5, "features": "hashes"},
     {"universe": "roster", "roster": 5},
     {"universe": "roster", "roster": 5, "validity": "penalty", "balance": "reward", "information": "stateful"},
 ]

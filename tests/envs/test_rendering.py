@@ -24,7 +24,7 @@ def plain(text: str) -> str:
 def test_moves_are_told_apart() -> None:
     tables = np.array([[0, 1, 0, 2, 0, -1, 1], [0, 0, 1, 3, -1, -1, -1]], dtype=np.int32)
     before, after = np.array([True, True, True, False]), np.array([True, True, False, True])
-    frame = Frame(["a", "b", "c", "d"], before, after, tables, (7, 6))
+    frame = Frame(["a", "b", "c", "d"], before, after, tables, np.arange(7) < np.array([[7], [6]]))
     assert frame.moves.tolist() == [KEPT, EXCESS, EXCESS, FORCED, EXCESS, KEPT, YET_TO_COME]
     assert "4 of 7 entries moved: 1 had to" in frame.headline
     assert "two even tables move at least 2" in frame.headline

@@ -30,7 +30,7 @@ from lab.errors import RequestError, WorkError
 from lab.experiment import require_device
 from lab.sweep.cluster import ray_session
 from lab.tasks.table_ppo.advantages import FlatBatch
-from lab.tasks.table_ppo.config import TablePpoConfig
+from lab.tasks.table_ppo.config import SequentialConfig, TablePpoConfig
 from lab.tasks.table_ppo.learner import FlatLearner
 from lab.tasks.table_ppo.module import TablePolicyModule
 from lab.tasks.table_ppo.runner import SECONDS, BatchedEnvRunner
@@ -62,7 +62,7 @@ _LEARNER_METRICS = {
 
 
 @contextmanager
-def local_ray(config: TablePpoConfig) -> Iterator[None]:
+def local_ray(config: SequentialConfig) -> Iterator[None]:
     """A Ray for the length of the block, the one that is there or a small one; RLlib is silent below errors in it.
 
     Raises:
@@ -80,8 +80,10 @@ def local_ray(config: TablePpoConfig) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def check(config: TablePpoConfig, in_sweep: bool) -> None:
+def check(config: SequentialConfig, in_sweep: bool) -> None:
     """Raises RequestError for remote runners that Ray would wait for without end."""
+    if not isinstance(config, TablePpoConfig):
+        return
     if config.env_runners and in_sweep:
         raise RequestError(
             f"expected env_runners=0 in a sweep, where a trial is one process, but got {config.env_runners}"

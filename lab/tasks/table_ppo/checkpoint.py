@@ -1,4 +1,4 @@
-"""Checkpoint directories of a PPO training: RLlib's own beside the artefact.
+"""Checkpoint directories of a sequential policy's training: RLlib's own beside the artefact.
 
 algorithm/              RLlib's checkpoint: the latest weights, optimiser and counters
 model.safetensors, model.json   the best policy by validation so far (`lab.tables.learned`)
@@ -19,7 +19,7 @@ from lab.config import Config
 from lab.errors import RequestError
 from lab.tables import learned
 from lab.tasks.checkpoint_files import read_progress, read_weights, write_progress
-from lab.tasks.table_ppo.config import VALIDATION_SIZE, TablePpoConfig
+from lab.tasks.table_ppo.config import VALIDATION_SIZE, SequentialConfig
 
 __all__ = ["Progress", "Weights", "load", "restore_algorithm", "save"]
 
@@ -47,11 +47,19 @@ class Progress(Config):
 
 
 def save(
-    directory: Path, algorithm: Algorithm, progress: Progress, config: TablePpoConfig, best: Weights, untrained: Weights
+    directory: Path,
+    experiment: str,
+    algorithm: Algorithm,
+    progress: Progress,
+    config: SequentialConfig,
+    best: Weights,
+    untrained: Weights,
 ) -> None:
     """Writes a checkpoint into the empty directory `directory`."""
     algorithm.save_to_path(str(directory / _ALGORITHM))
-    meta = {"experiment": "table_ppo", "size": VALIDATION_SIZE}
+    meta = {"experiment": experiment, "size": VALIDATION_SIZE}
+    if experiment != "table_ppo":
+        meta["family"] = "rl"
     learned.save(directory, "sequential", config.policy.model_dump(), best, meta, untrained=untrained)
     write_progress(directory / _PROGRESS, progress)
 
@@ -67,7 +75,7 @@ def load(directory: Path) -> tuple[Progress, Weights, Weights]:
     Raises:
         RequestError: no checkpoint of this task, or one that is truncated or changed.
     """
-    what = "checkpoint of table_ppo"
+    what = "checkpoint of a sequential policy"
     progress = read_progress(directory / _PROGRESS, Progress, what)
     best, untrained = (read_weights(directory / name, what) for name in (learned.MODEL, learned.UNTRAINED))
     return progress, best, untrained

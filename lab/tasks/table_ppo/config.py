@@ -6,20 +6,20 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from envs.features import Balance, FeatureGroups, Validity
+from envs.features import Balance, FeatureGroups, Information, Order, Validity
 from envs.scenarios import ScenarioConfig
 from lab.config import Config
 from lab.tables.policy_networks import Network
-from lab.tables.sequential import SequentialOptions, stateless_options
+from lab.tables.sequential import SequentialOptions, sequential_options
 
-__all__ = ["VALIDATION_SIZE", "TablePpoConfig"]
+__all__ = ["VALIDATION_SIZE", "SequentialConfig", "TablePpoConfig"]
 
 VALIDATION_SIZE = 47
 """Entries of the tables of `scenarios-47`, whose distribution the validation scenarios have."""
 
 
-class TablePpoConfig(Config):
-    """PPO (Schulman et al., 2017) on `LookupTable-v0`, any-hash universe, stateless.
+class SequentialConfig(Config):
+    """Reinforcement learning of a table on `LookupTable-v0`, any-hash universe: the environment and the policy.
 
     An iteration plays one episode, two tables of `size` entries, in each of `envs` environments, and learns from it.
     """
@@ -44,6 +44,12 @@ class TablePpoConfig(Config):
         description="`mask` puts quotas into the action mask: exactly even tables; `reward` pays for evenness",
     )
     validity: Validity = Field(default="mask", description="`mask` forbids absent backends, `penalty` pays for them")
+    order: Order = Field(
+        default="entries", description="`entries` gives out entry 0 first; with `pairs` the policy chooses what is next"
+    )
+    information: Information = Field(
+        default="stateless", description="`stateful` policies also read the table in force: shown, not ranked"
+    )
     reward: Literal["dense", "terminal"] = Field(
         default="dense", description="`dense` pays each step, `terminal` at the last one"
     )
@@ -64,17 +70,7 @@ class TablePpoConfig(Config):
         le=1000,
         description="factor of the policy's scores: how firm its preferences are before it has learned any",
     )
-    critic_width: int = Field(default=64, ge=1, le=1024, description="units of a hidden layer of the critic")
     envs: int = Field(default=64, ge=1, description="environments stepped at once, over all runners")
-    runner: Literal["fast", "stock"] = Field(
-        default="fast",
-        description="`fast` samples and learns on flat arrays, `stock` is RLlib's own path; checkpoints are the same",
-    )
-    env_runners: int = Field(
-        default=0, ge=0, description="remote processes that sample; 0 samples in the process of the learner"
-    )
-    minibatch: int = Field(default=1024, ge=1, description="observations of one gradient step")
-    epochs: int = Field(default=3, ge=1, description="passes over an iteration's observations")
     learning_rate: float = Field(
         default=1e-2, gt=0, le=1, description="Adam's first learning rate; it falls linearly to `learning_rate_final`"
     )
@@ -85,15 +81,6 @@ class TablePpoConfig(Config):
         le=1,
         description="discount. The score is the undiscounted return; a smaller one is biased, with far less variance",
     )
-    gae_lambda: float = Field(
-        default=0.0, ge=0, le=1, description="of generalised advantage estimation (Schulman et al., 2016)"
-    )
-    clip: float = Field(default=0.2, gt=0, description="PPO's clip parameter")
-    entropy: float = Field(
-        default=0.1, ge=0, description="first weight of the entropy bonus; it falls linearly to `entropy_final`"
-    )
-    entropy_final: float = Field(default=0.0, ge=0, description="weight of the entropy bonus at the last iteration")
-    value_coef: float = Field(default=0.5, ge=0, description="weight of the value loss")
     grad_clip: float = Field(default=0.5, gt=0, description="largest global norm of a gradient")
     validate_every: int = Field(
         default=10, ge=1, description="iterations between two validations; the first and the last are always validated"
@@ -102,16 +89,7 @@ class TablePpoConfig(Config):
     checkpoint_every: int = Field(default=20, ge=1, description="iterations between two checkpoints")
 
     @model_validator(mode="after")
-    def _fits(self) -> TablePpoConfig:
-        if self.minibatch > self.batch:
-            raise ValueError(f"minibatch must be at most envs * 2 * size = {self.batch}, but got {self.minibatch}")
-        if self.reward == "terminal" and not (self.gamma and self.gae_lambda):
-            raise ValueError(
-                "gamma and gae_lambda must be above 0 with reward terminal, which is paid at the last step alone, "
-                f"but got {self.gamma} and {self.gae_lambda}"
-            )
-        if self.env_runners and self.envs % self.env_runners:
-            raise ValueError(f"envs must be a multiple of env_runners, but got {self.envs} and {self.env_runners}")
+    def _policy_fits(self) -> SequentialConfig:
         if self.attention and self.width % self.attention:
             raise ValueError(f"width must be a multiple of attention, but got {self.width} and {self.attention}")
         if self.network == "mlp" and self.size != VALIDATION_SIZE:
@@ -121,7 +99,7 @@ class TablePpoConfig(Config):
     @property
     def policy(self) -> SequentialOptions:
         """The policy that is trained."""
-        return stateless_options(
+        return sequential_options(
             self.size,
             network=self.network,
             width=self.width,
@@ -130,6 +108,8 @@ class TablePpoConfig(Config):
             features=self.features,
             balance=self.balance,
             validity=self.validity,
+            order=self.order,
+            information=self.information,
         )
 
     @property
@@ -153,8 +133,47 @@ class TablePpoConfig(Config):
             "features": self.features,
             "balance": self.balance,
             "validity": self.validity,
+            "order": self.order,
+            "information": self.information,
             "reward": self.reward,
             "w_evenness": self.w_evenness,
             "w_stability": self.w_stability,
             "w_validity": self.w_validity,
         }
+
+
+class TablePpoConfig(SequentialConfig):
+    """PPO (Schulman et al., 2017), as `SequentialConfig` has the environment and the policy."""
+
+    critic_width: int = Field(default=64, ge=1, le=1024, description="units of a hidden layer of the critic")
+    runner: Literal["fast", "stock"] = Field(
+        default="fast",
+        description="`fast` samples and learns on flat arrays, `stock` is RLlib's own path; checkpoints are the same",
+    )
+    env_runners: int = Field(
+        default=0, ge=0, description="remote processes that sample; 0 samples in the process of the learner"
+    )
+    minibatch: int = Field(default=1024, ge=1, description="observations of one gradient step")
+    epochs: int = Field(default=3, ge=1, description="passes over an iteration's observations")
+    gae_lambda: float = Field(
+        default=0.0, ge=0, le=1, description="of generalised advantage estimation (Schulman et al., 2016)"
+    )
+    clip: float = Field(default=0.2, gt=0, description="PPO's clip parameter")
+    entropy: float = Field(
+        default=0.1, ge=0, description="first weight of the entropy bonus; it falls linearly to `entropy_final`"
+    )
+    entropy_final: float = Field(default=0.0, ge=0, description="weight of the entropy bonus at the last iteration")
+    value_coef: float = Field(default=0.5, ge=0, description="weight of the value loss")
+
+    @model_validator(mode="after")
+    def _fits(self) -> TablePpoConfig:
+        if self.minibatch > self.batch:
+            raise ValueError(f"minibatch must be at most envs * 2 * size = {self.batch}, but got {self.minibatch}")
+        if self.reward == "terminal" and not (self.gamma and self.gae_lambda):
+            raise ValueError(
+                "gamma and gae_lambda must be above 0 with reward terminal, which is paid at the last step alone, "
+                f"but got {self.gamma} and {self.gae_lambda}"
+            )
+        if self.env_runners and self.envs % self.env_runners:
+            raise ValueError(f"envs must be a multiple of env_runners, but got {self.envs} and {self.env_runners}")
+        return self

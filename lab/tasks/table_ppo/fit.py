@@ -1,24 +1,27 @@
-"""The training: RLlib's PPO, validated and kept as a table builder."""
+"""The training: an RLlib algorithm, validated and kept as a table builder."""
 
 from __future__ import annotations
 
 import math
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from ray.rllib.algorithms.algorithm import Algorithm
 
 from lab.errors import WorkError
 from lab.experiment import Report, Result
 from lab.tables.sequential import SequentialTables
 from lab.tasks.table_ppo import checkpoint
 from lab.tasks.table_ppo.algorithm import local_ray, make_algorithm, policy_weights, train_once
-from lab.tasks.table_ppo.config import TablePpoConfig
+from lab.tasks.table_ppo.config import SequentialConfig, TablePpoConfig
 from lab.tasks.table_ppo.validation import OBJECTIVE, Validation
 from lab.timing import Timing
 
-__all__ = ["fit"]
+__all__ = ["fit", "train"]
 
 
 def fit(config: TablePpoConfig, report: Report, *, resume: Path | None = None) -> Result:
@@ -41,22 +44,48 @@ def fit(config: TablePpoConfig, report: Report, *, resume: Path | None = None) -
         RequestError: there is no such device, or `resume` is no whole checkpoint of this network.
         WorkError: the weights became infinite or NaN; the objective was reported as NaN before.
     """
+    return train(config, report, resume, "table_ppo", make_algorithm, train_once)
+
+
+def train(
+    config: SequentialConfig,
+    report: Report,
+    resume: Path | None,
+    experiment: str,
+    make: Callable[[Any, int], Algorithm],
+    once: Callable[[Algorithm, Timing], dict[str, float]],
+) -> Result:
+    """Trains a sequential policy by an algorithm of RLlib's; see `fit`.
+
+    Args:
+        config, report, resume: those of `fit`.
+        experiment: what is trained, as the artefact says it.
+        make: makes the algorithm, given how many iterations are done already.
+        once: trains it for an iteration and says its metrics.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
         with local_ray(config):
-            return _train(config, report, resume)
+            return _train(config, report, resume, experiment, make, once)
     finally:
         torch.set_num_threads(threads)
 
 
-def _train(config: TablePpoConfig, report: Report, resume: Path | None) -> Result:
+def _train(
+    config: SequentialConfig,
+    report: Report,
+    resume: Path | None,
+    experiment: str,
+    make: Callable[[Any, int], Algorithm],
+    once: Callable[[Algorithm, Timing], dict[str, float]],
+) -> Result:
     progress = checkpoint.Progress()
     if resume is not None:
         progress, best, untrained = checkpoint.load(resume)
     timing = Timing(progress.timing)
     with timing("set-up"):
-        algorithm = make_algorithm(config, progress.iteration)
+        algorithm = make(config, progress.iteration)
     try:
         if resume is not None:
             checkpoint.restore_algorithm(resume, algorithm)
@@ -66,7 +95,7 @@ def _train(config: TablePpoConfig, report: Report, resume: Path | None) -> Resul
         started = time.perf_counter() - progress.seconds
         metrics = {"iteration": float(progress.iteration), "seconds": progress.seconds, **progress.validation}
         for iteration in range(progress.iteration + 1, config.iterations + 1):
-            metrics = {"iteration": float(iteration), "seconds": 0.0, **train_once(algorithm, timing)}
+            metrics = {"iteration": float(iteration), "seconds": 0.0, **once(algorithm, timing)}
             last = iteration == config.iterations
             weights = policy_weights(algorithm)
             if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
@@ -93,7 +122,7 @@ def _train(config: TablePpoConfig, report: Report, resume: Path | None) -> Resul
                 with tempfile.TemporaryDirectory(prefix="table-ppo-") as directory:
                     with timing("checkpoint"):
                         so_far = progress.model_copy(update={"timing": timing.tree()})
-                        checkpoint.save(Path(directory), algorithm, so_far, config, best, untrained)
+                        checkpoint.save(Path(directory), experiment, algorithm, so_far, config, best, untrained)
                     with timing("report"):
                         report(metrics, Path(directory))
             else:

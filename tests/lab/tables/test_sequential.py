@@ -18,7 +18,7 @@ from envs.scenarios import ScenarioConfig, sample_batch, stream
 from envs.scoring import table_scores
 from lab.tables import build, learned
 from lab.tables.policy_networks import make_policy, mask_scores
-from lab.tables.sequential import SequentialTables, stateless_options, table_of_sequential
+from lab.tables.sequential import SequentialTables, sequential_options, table_of_sequential
 
 SIZE = 13
 
@@ -33,7 +33,7 @@ def options(size=SIZE, **fields):
         "balance": "mask",
         "validity": "mask",
     }
-    return stateless_options(size, **{**defaults, **fields})
+    return sequential_options(size, **{**defaults, **fields})
 
 
 def policy(seed=0, **fields):
