@@ -31,8 +31,15 @@ __all__ = [
 
 # Okabe & Ito's palette: told apart with any colour vision, each dark enough for text on white.
 INK, GREY, GREEN = "#1f2328", "#6b7280", "#00664b"
-COLORS = {"classical": GREY, "supervised": "#0060a8", "ppo": "#b34700", "es": "#a1286a", "learned": "#7a3e9d"}
-MARKERS = {"classical": "o", "supervised": "s", "ppo": "^", "es": "P", "learned": "D"}
+COLORS = {
+    "classical": GREY,
+    "supervised": "#0060a8",
+    "ppo": "#b34700",
+    "es": "#a1286a",
+    "rl": "#8a6d00",
+    "learned": "#7a3e9d",
+}
+MARKERS = {"classical": "o", "supervised": "s", "ppo": "^", "es": "P", "rl": "v", "learned": "D"}
 LINES = ("-", "--", "-.", ":")
 
 _STYLE: dict[str, Any] = {

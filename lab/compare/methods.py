@@ -18,14 +18,14 @@ from lab.tables.registry import Builder, get, spectrum
 
 __all__ = ["ENOUGH_SEEDS", "Kind", "Method", "Training", "finished_runs", "methods", "seeds_note"]
 
-Kind = Literal["classical", "supervised", "ppo", "es", "learned"]
+Kind = Literal["classical", "supervised", "ppo", "es", "rl", "learned"]
 BASELINE = "maglev"
 """Always compared with: the table that most load balancers use."""
 
 ENOUGH_SEEDS = 5
 """From here on a trained method is said to win or lose: intervals over fewer seeds are far too narrow."""
 
-_FAMILIES: tuple[Kind, ...] = ("supervised", "ppo", "es")
+_FAMILIES: tuple[Kind, ...] = ("supervised", "ppo", "es", "rl")
 """The families of builders that are named by their run."""
 
 _STEPS = ("env_steps", "pairs", "samples")
@@ -66,7 +66,7 @@ class Method:
 
     Attributes:
         label: what the report calls it; unique.
-        kind: `classical`, `supervised`, `ppo`, `es`, or `learned` for a network of none of these.
+        kind: `classical`, `supervised`, `ppo`, `es`, `rl`, or `learned` for a network of none of these.
         builders: what `lab.tables` calls it: one name, or one for each seed.
         stateless: whether a table depends on the present set alone; others are shown, not ranked.
         universe: `any hash` or `roster`: what it may know of the backends beforehand.
@@ -118,6 +118,7 @@ def methods(names: Sequence[str], builders: Sequence[str] = ()) -> list[Method]:
     Args:
         names: runs (a path, a run id, an experiment's name, `ppo:<run>`) and classical builders, mixed. If there are
             none, the newest finished run of each experiment that trains tables. `<run>#<trial>` is one of its trials.
+            A sweep stands for its best trial; one that went over seeds, for each of its other values with all seeds.
         builders: builders beside those; all classical ones, if none is named here or there. Maglev always is.
 
     Returns:
@@ -217,11 +218,37 @@ def _learned(run: Run, trial: int | None, label: str) -> list[Method]:
         if trial not in run.trials:
             raise unknown_name(f"trial of {run.name}", trial, map(str, run.trials))
         kept = [t for t in kept if t.index == trial]
+    elif run.manifest.kind == "sweep" and "seed" in run.manifest.space and kept:
+        return _by_seed(run, kept, label)
     elif run.manifest.kind == "sweep":
         best = run.best_trial()
         kept = [t for t in kept if t.index == best]
     if not kept:
         raise RequestError(f"expected a run with a finished trial, but {run.name} has none with a trained network")
+    searched = f"best of {len(run.trials)} trials by validation; " if run.manifest.kind == "sweep" else ""
+    return _method(run, kept, label, searched)
+
+
+def _by_seed(run: Run, kept: list[Trial], label: str) -> list[Method]:
+    """A sweep over seeds and other values: a method for each of those values, none of them picked."""
+    fields = [key for key in run.manifest.space if key != "seed"]
+    groups: dict[str, list[Trial]] = {}
+    for each in sorted(kept, key=lambda t: t.index):
+        values = [str(each.config[key]) if len(fields) == 1 else f"{key}={each.config[key]}" for key in fields]
+        groups.setdefault(", ".join(values) or label, []).append(each)
+    found = [_method(run, trials, name, f"{label}: ")[0] for name, trials in groups.items()]
+    # As they were before training would double the lines of what is a comparison of its own already.
+    return [replace(each, untrained_label=None, training=_unsearched(each.training)) for each in found]
+
+
+def _unsearched(training: Training | None) -> Training | None:
+    """Its own cost: nothing was picked from the other trials of the run."""
+    assert training is not None
+    return replace(training, searched=0, searched_seconds=sum(training.seconds))
+
+
+def _method(run: Run, kept: list[Trial], label: str, origin: str) -> list[Method]:
+    """The method of some trials as its seeds, and its untrained network where there is one."""
     kept.sort(key=lambda t: t.index)
     # A path, not a name: the run may lie outside the folder of all runs.
     kind, names = _named(run, kept)
@@ -238,8 +265,7 @@ def _learned(run: Run, trial: int | None, label: str) -> list[Method]:
         training=_training(run, kept),
         untrained_label=label + UNTRAINED if has_before else None,
     )
-    searched = f"best of {len(run.trials)} trials by validation; " if run.manifest.kind == "sweep" else ""
-    trained = replace(trained, summary=searched + trained.seeds_note)
+    trained = replace(trained, summary=origin + trained.seeds_note)
     if not has_before:
         return [trained]
     return [trained, replace(trained, label=label + UNTRAINED, builders=before, trained=False, untrained_label=None)]

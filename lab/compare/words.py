@@ -36,6 +36,7 @@ KINDS = {
     "supervised": "supervised",
     "ppo": "reinforcement learning (PPO)",
     "es": "policy search (CMA-ES)",
+    "rl": "reinforcement learning",
     "learned": "learned in another way",
 }
 AXES = {"seconds": "training time", "env_steps": "environment steps", "pairs": "training pairs"}

@@ -27,23 +27,26 @@ def scores_of(scores: UInt64) -> NDArray[np.int32]:
     return (scores >> np.uint64(64 - SCORE_BITS)).astype(np.int32)
 
 
-def assign_priced(scores: NDArray[np.int32], prices: NDArray[np.int64]) -> NDArray[np.int64]:
+def assign_priced(scores: NDArray[np.int32], prices: NDArray[np.int64], *, exact: bool = True) -> NDArray[np.int64]:
     """Gives out the entries of B tables, each to one of its n backends: the best pair first, score less price.
 
-    Loads end at floor or ceiling of size / n. Of equals the backend that comes first goes first, then the lower entry.
+    Of equals the backend that comes first goes first, then the lower entry.
 
     Args:
         scores: int32 (B, n, size), >= 0, higher is better, n >= 1. It is used up.
-        prices: int64 (B, size // n + 1): the price of a backend with that many entries.
+        prices: int64 (B, L): the price of a backend with that many entries.
+        exact: loads end at floor or ceiling of size / n, and L is the floor + 1. Otherwise L is the largest load, at
+            least the ceiling, and the smallest is free.
 
     Returns:
         int64 (B, size) of backends.
     """
     batch, n, size = scores.shape
-    floor, pool = divmod(size, n)
+    # At `last` entries a backend may take one more while there are ceilings left.
+    last = prices.shape[1] - 1
     tables = np.empty((batch, size), dtype=np.int64)
     loads = np.zeros((batch, n), dtype=np.int64)
-    ceilings = np.full((batch, 1), pool)
+    ceilings = np.full((batch, 1), size - last * n if exact else n)
     price = np.repeat(prices[:, :1], n, axis=1)
     rows = np.arange(batch)
     # The best entry that is free, for each backend.
@@ -51,15 +54,15 @@ def assign_priced(scores: NDArray[np.int32], prices: NDArray[np.int64]) -> NDArr
     best = np.take_along_axis(scores, entries[..., None], axis=2)[..., 0].astype(np.int64)
     for _ in range(size):
         worth = best - price
-        worth[(loads > floor) | ((loads == floor) & (ceilings == 0))] = _CLOSED
+        worth[(loads > last) | ((loads == last) & (ceilings == 0))] = _CLOSED
         chosen = worth.argmax(axis=1)
         given = entries[rows, chosen]
         tables[rows, given] = chosen
         scores[rows, :, given] = _TAKEN
         load = loads[rows, chosen]
-        ceilings[:, 0] -= load == floor
+        ceilings[:, 0] -= load == last
         loads[rows, chosen] = load + 1
-        price[rows, chosen] = prices[rows, np.minimum(load + 1, floor)]
+        price[rows, chosen] = prices[rows, np.minimum(load + 1, last)]
         # Those whose best entry that was look for their next one.
         where, which = np.nonzero(entries == given[:, None])
         left = scores[where, which]
@@ -73,6 +76,8 @@ def build_priced(
     present: NDArray[np.bool_],
     size: int,
     prices_of: Callable[[int], NDArray[np.int64]],
+    *,
+    exact: bool = True,
 ) -> NDArray[np.int32]:
     """Builds tables at stratified scores, at M prices each; scores are made once.
 
@@ -80,7 +85,8 @@ def build_priced(
         hashes: uint64 (B, N, 4), columns in the order of identity.
         present: bool (B, N).
         size: entries of a table.
-        prices_of: n -> int64 (M, size // n + 1), the prices for n backends.
+        prices_of: n -> int64 (M, L), the prices for n backends.
+        exact: as for `assign_priced`.
 
     Returns:
         int32 (M, B, size) of columns, -1 in rows without a backend.
@@ -98,7 +104,7 @@ def build_priced(
             columns = np.nonzero(present[part])[1].reshape(len(part), count)
             keys = np.take_along_axis(hashes[part], columns[..., None], axis=1)
             scores = scores_of(stratified_scores(keys, size))
-            chosen = assign_priced(np.tile(scores, (members, 1, 1)), prices.repeat(len(part), axis=0))
+            chosen = assign_priced(np.tile(scores, (members, 1, 1)), prices.repeat(len(part), axis=0), exact=exact)
             chosen = chosen.reshape(members, len(part), size)
             tables[:, part] = np.take_along_axis(columns[None], chosen, axis=2)
     return tables

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 
 from envs.scenarios import ScenarioBatch, sample_batch, stream
 from envs.scoring import table_scores, transition_scores
@@ -42,7 +43,7 @@ class Progress(Config):
     iteration: int = 0
     seconds: float = 0.0
     got: float = 0.0
-    could: list[float] = []
+    could: list[float] = Field(default_factory=list)
 
 
 def rewards(config: TableBanditConfig, scenarios: ScenarioBatch) -> NDArray[np.float64]:
@@ -113,7 +114,7 @@ def fit(config: TableBanditConfig, report: Report, *, resume: Path | None = None
             arm = choose(config, int(pulls.sum()), pulls, sums, rng)
             pulls[arm], pulled[arm] = pulls[arm] + 1, pulled[arm] + 1
             sums[arm] += paid[arm, turn]
-            got += paid[arm, turn]
+            got += float(paid[arm, turn])
         tables.load_state_dict(
             {"pulls": torch.from_numpy(pulls.copy()), "means": torch.from_numpy(sums / np.maximum(pulls, 1))}
         )
@@ -134,7 +135,7 @@ def fit(config: TableBanditConfig, report: Report, *, resume: Path | None = None
             "env_steps": float(2 * config.size * pulls.sum()),
             "reward": got / config.pulls,
             "regret": progress.could[best] - progress.got,
-            "best_share": pulled[best] / config.pulls,
+            "best_share": float(pulled[best] / config.pulls),
             **validation,
         }
         if iteration == config.iterations or iteration % config.checkpoint_every == 0:
