@@ -2,12 +2,16 @@
 
 Score every (entry, backend) pair by a hash, and give entries out by the best pair first (`lab.tables.greedy`).
 Two kinds of scores, `independent` and `stratified`, and two kinds of quotas: floor and ceiling, with which loads
-differ by at most one; or a ceiling plus `slack` entries and no floor, which buys stability with evenness. With floors
-first no backend goes above the floor before all have it: that is better for more backends than half the entries, and
-worse for few (`lab.tables.priced` has all that lies between).
+differ by at most one; or a cap and no floor, which buys stability with evenness. Caps are a ceiling plus some entries,
+or a multiple of the mean: rounded up, as bounded loads have it (Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing
+with Bounded Loads", SODA 2018), or rounded down where that is no less than the ceiling. With floors first no backend
+goes above the floor before all have it: that is better for more backends than half the entries, and worse for few
+(`lab.tables.priced` has all that lies between).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +21,24 @@ from lab.tables.hashing import PairScores, independent_scores, stratified_scores
 from lab.tables.registry import BuildBatch, Builder, register
 from lab.tables.walk import SCORE_BITS, build_priced
 
-__all__ = ["SLACKS", "balanced"]
+__all__ = ["RATIOS", "SLACKS", "balanced"]
 
 SLACKS = (0, 1, 2, 4)
 """Entries above the ceiling for which a builder is registered."""
 
+RATIOS = ((1.1, True), (1.25, True), (1.5, True), (1.25, False), (1.5, False))
+"""Multiples of the mean for which one is registered, and whether they are rounded up."""
 
-def balanced(pair_scores: PairScores, slack: int | None = None) -> BuildBatch:
+Caps = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""Exact quotas, float64 of any shape -> the largest loads, whole numbers, at least the quotas rounded up."""
+
+
+def balanced(pair_scores: PairScores, caps: Caps | None = None) -> BuildBatch:
     """The table function of balanced rendezvous.
 
     Args:
         pair_scores: the scores of pairs.
-        slack: None for floor and ceiling; else the largest load is `ceil(quota) + slack` and the smallest is free.
+        caps: None for floor and ceiling; else the largest loads, and the smallest is free.
 
     Returns:
         A `BuildBatch`.
@@ -37,10 +47,10 @@ def balanced(pair_scores: PairScores, slack: int | None = None) -> BuildBatch:
     def build_batch(
         hashes: NDArray[np.uint64], present: NDArray[np.bool_], size: int, weights: NDArray[np.float64] | None
     ) -> NDArray[np.int32]:
-        if slack is None:
+        if caps is None:
             rooms, pools = greedy.quotas(present, size, weights)
         else:
-            rooms, pools = _ceilings(present, size, weights, slack)
+            rooms, pools = _capped(present, size, weights, caps)
         tables = np.full((len(present), size), greedy.NOT_GIVEN, dtype=np.int32)
         whole = present.shape[1] * size <= greedy.PAIRS_AT_ONCE
         scores = pair_scores(hashes, size) if whole else None
@@ -57,16 +67,25 @@ def balanced(pair_scores: PairScores, slack: int | None = None) -> BuildBatch:
     return build_batch
 
 
-def _ceilings(
-    present: NDArray[np.bool_], size: int, weights: NDArray[np.float64] | None, slack: int
+def _plus(slack: int) -> Caps:
+    # The rounding keeps a quota that is whole in exact arithmetic from being raised by an ulp.
+    return lambda quotas: np.ceil(np.round(quotas, 9)) + slack
+
+
+def _times(ratio: float, up: bool) -> Caps:
+    if up:
+        return lambda quotas: np.ceil(np.round(ratio * quotas, 9))
+    return lambda quotas: np.maximum(np.ceil(np.round(quotas, 9)), np.floor(np.round(ratio * quotas, 9)))
+
+
+def _capped(
+    present: NDArray[np.bool_], size: int, weights: NDArray[np.float64] | None, caps: Caps
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The quotas with a ceiling alone: loads int64 (B, N) and an empty pool int64 (B,)."""
+    """The quotas with a cap alone: loads int64 (B, N) and an empty pool int64 (B,)."""
     # Over the largest first, so that no sum overflows.
     shares = present.astype(np.float64) if weights is None else weights / weights.max(axis=1, keepdims=True)
     exact = size * shares / shares.sum(axis=1, keepdims=True)
-    # The rounding keeps a quota that is whole in exact arithmetic from being raised by an ulp.
-    ceilings = np.ceil(np.round(exact, 9)).astype(np.int64) + slack
-    return np.where(present, ceilings, 0), np.zeros(len(present), dtype=np.int64)
+    return np.where(present, caps(exact).astype(np.int64), 0), np.zeros(len(present), dtype=np.int64)
 
 
 def _register(name: str, pair_scores: PairScores, scores_in_words: str) -> None:
@@ -87,7 +106,7 @@ def _register(name: str, pair_scores: PairScores, scores_in_words: str) -> None:
                 name=f"{name}+{slack}",
                 version=1,
                 summary=f"balanced rendezvous, {scores_in_words}: best pair first under {limit}, no floor",
-                build_batch=balanced(pair_scores, slack),
+                build_batch=balanced(pair_scores, _plus(slack)),
                 weighted=True,
             )
         )
@@ -106,6 +125,17 @@ def _floors_first(
 
 _register("balanced", independent_scores, "independent scores")
 _register("balanced-stratified", stratified_scores, "stratified scores")
+for _ratio, _up in RATIOS:
+    register(
+        Builder(
+            name=f"balanced-stratified-{'bounded' if _up else 'max'}-{_ratio}",
+            version=1,
+            summary="balanced rendezvous, stratified scores: best pair first, largest load "
+            f"{_ratio} x mean rounded {'up' if _up else 'down, or the ceiling'}, no floor",
+            # Without weights: only the caps would know of them, and these are wide.
+            build_batch=balanced(stratified_scores, _times(_ratio, _up)),
+        )
+    )
 register(
     Builder(
         name="balanced-stratified-floors",

@@ -59,6 +59,7 @@ ARCHITECTURES = {
     "priced": "lab.tables.priced:table_of_priced",
     "rankings": "lab.tables.rankings:table_of_rankings",
     "arm": "lab.tables.arm:table_of_arm",
+    "capped": "lab.tables.capped:table_of_capped",
 }
 """Architecture -> `module:attribute` of the factory of its models. A constant: no name from a file is ever imported."""
 

@@ -17,6 +17,7 @@ from envs.scenarios import ScenarioConfig, sample_batch, stream
 from envs.scoring import even_loads, table_scores
 from lab.errors import RequestError
 from lab.tables import build, build_batch, describe, names, spectrum
+from lab.tables.balanced import RATIOS
 
 HERE = Path(__file__).parent
 BUILDERS = [builder for builder in spectrum() if builder.stateless]
@@ -151,6 +152,17 @@ def test_slack_bounds_the_largest_load(kind: str, slack: int):
     scores = table_scores(build_batch(name, batch.hashes, batch.before, 47), batch.before)
     n = batch.n_before
     assert (scores.max_over_mean * 47 / n <= -(-47 // n) + slack + 1e-9).all()
+
+
+@pytest.mark.parametrize(("ratio", "up"), RATIOS)
+def test_a_ratio_bounds_the_largest_load(ratio: float, up: bool):
+    name = f"balanced-stratified-{'bounded' if up else 'max'}-{ratio}"
+    batch = sample_batch(ScenarioConfig(), 60, stream("validation", 3))
+    largest = table_scores(build_batch(name, batch.hashes, batch.before, 47), batch.before).max_over_mean
+    mean = 47 / batch.n_before
+    cap = np.ceil(ratio * mean) if up else np.maximum(np.ceil(mean), np.floor(ratio * mean))
+    assert (largest * mean <= cap + 1e-9).all()
+    assert (largest * mean > cap - 1 - 1e-9)[cap == np.ceil(mean)].any()
 
 
 @pytest.mark.parametrize("name", [name for name in names() if name not in WEIGHTED])

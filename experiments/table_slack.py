@@ -1,0 +1,37 @@
+"""Slack where it pays: the largest load for each number of backends, for a price of unevenness.
+
+Every price is a point of the front of largest load against needless moves. `lab sweep table_slack` finds the caps for
+all prices with five seeds; `lab compare table_slack` shows each price as a method, and what the front dominates.
+
+Caps are found for all numbers of backends together by default. For the six numbers of a churn suite alone
+(`--preset suite`), no two of whose steps share a number, caps can be had that are better there, and nowhere else.
+"""
+
+from ray import tune
+
+from lab.experiment import Experiment, register
+from lab.tasks.table_slack import OBJECTIVE, TableSlackConfig, fit
+
+register(
+    Experiment(
+        name="table_slack",
+        summary="how much more than even a backend may have, for each number of backends",
+        config=TableSlackConfig,
+        fit=fit,
+        space={
+            "unevenness": tune.choice([0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3]),
+            "seed": tune.choice([0, 1, 2, 3, 4]),
+        },
+        metric=OBJECTIVE,
+        mode="min",
+        searcher="grid",
+        samples=55,
+        presets={
+            "quick": {"iterations": 2, "fleets": 4, "validation_pairs": 16},
+            # Half a minute of one core.
+            "default": {},
+            "suite": {"leaves": (3, 5, 7, 10, 16, 27), "fleets": 100},
+            "full": {"iterations": 50, "fleets": 64, "validation_pairs": 1000},
+        },
+    )
+)

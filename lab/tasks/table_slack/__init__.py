@@ -1,0 +1,6 @@
+"""How much more than even a backend may have, for each number of backends: what moves are worth against evenness."""
+
+from lab.tasks.table_slack.config import TableSlackConfig
+from lab.tasks.table_slack.fit import OBJECTIVE, fit
+
+__all__ = ["OBJECTIVE", "TableSlackConfig", "fit"]
