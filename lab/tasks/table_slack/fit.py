@@ -6,17 +6,16 @@ moves, and of what the largest loads are worth, is a sum along a chain, and its 
 
 from __future__ import annotations
 
+import functools
 import tempfile
 import time
 from pathlib import Path
-from typing import Literal
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save as dump_tensors
 
-from envs.scenarios import ScenarioBatch, churn_batch, stream
+from envs.scenarios import churn_batch, stream
 from envs.scoring import table_scores, transition_scores
 from lab.config import Config
 from lab.errors import RequestError
@@ -49,24 +48,25 @@ class Progress(Config):
     seconds: float = 0.0
 
 
-def _fleets(config: TableSlackConfig, n: int, purpose: Literal["train", "validation"], iteration: int) -> ScenarioBatch:
-    if purpose == "train":
-        return churn_batch(config.size, n, config.fleets, stream(purpose, config.seed, iteration, n))
-    return churn_batch(config.size, n, config.validation_pairs, stream(purpose, 0, n))
-
-
 def _costs(config: TableSlackConfig, iteration: int) -> Sums:
     """What pairs of caps cost on the fleets of an iteration, caps as entries above the ceiling, A of them.
+
+    It does not depend on what unevenness is worth: a sweep over that in one process builds the tables once.
 
     Returns:
         Means over fleets: `excess` float64 (numbers, A, A), by the cap for n and that for n - 1; `largest`
         (numbers, 2, A), the largest load over the mean, before and after.
     """
-    size, options = config.size, config.most_extra + 1
-    excess = np.empty((len(config.numbers), options, options))
-    largest = np.empty((len(config.numbers), 2, options))
-    for place, n in enumerate(config.numbers):
-        fleets = _fleets(config, n, "train", iteration)
+    return _simulated(config.seed, config.size, config.numbers, config.most_extra, config.fleets, iteration)
+
+
+@functools.lru_cache(maxsize=64)
+def _simulated(seed: int, size: int, numbers: tuple[int, ...], most_extra: int, count: int, iteration: int) -> Sums:
+    options = most_extra + 1
+    excess = np.empty((len(numbers), options, options))
+    largest = np.empty((len(numbers), 2, options))
+    for place, n in enumerate(numbers):
+        fleets = churn_batch(size, n, count, stream("train", seed, iteration, n))
         ends = []
         for side, present in enumerate((fleets.before, fleets.after)):
             tables = [
@@ -113,7 +113,7 @@ def measure(config: TableSlackConfig, caps: NDArray[np.int64]) -> dict[str, floa
     """`excess`, `max_over_mean` and `cost` of caps on validation fleets: means over fleets, then over numbers."""
     found = []
     for n in config.numbers:
-        fleets = _fleets(config, n, "validation", 0)
+        fleets = churn_batch(config.size, n, config.validation_pairs, stream("validation", 0, n))
         sets = (fleets.before, fleets.after)
         before, after = (build_capped(caps, fleets.hashes, present, config.size) for present in sets)
         largest = [

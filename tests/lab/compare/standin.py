@@ -70,17 +70,24 @@ def make_run(
     steps: str | None = None,
     family: str | None = None,
     artefacts: bool = True,
+    searched: Mapping[str, Sequence[Any]] | None = None,
 ) -> Run:
-    """A run folder with one trial for each of `noises`; the untrained networks have a noise of 2."""
+    """A run folder with one trial for each of `noises`; the untrained networks have a noise of 2.
+
+    `searched` are the fields of a sweep's space, with the value of each trial.
+    """
     described = Experiment(
         name=experiment, summary="", config=Config, fit=nothing, space={}, metric=METRIC, mode="min", presets={}
     )
     plan = Plan(samples=len(noises))
     run = Run.create(described, kind=kind, preset=preset, config={}, plan=plan)
+    if searched:
+        run.manifest.space = dict.fromkeys(searched, "choice")
+        run.save_manifest()
     family = family or ("ppo" if "ppo" in experiment else "supervised")
     rng = np.random.default_rng(1)
     for index, noise in enumerate(noises):
-        run.add_trial(index, {"seed": index})
+        run.add_trial(index, {"seed": index} | {key: values[index] for key, values in (searched or {}).items()})
         if not finished:
             continue
         for iteration in range(1, 13):

@@ -60,6 +60,14 @@ def test_a_sweep_brings_its_best_trial_by_validation_and_is_one_seed():
     assert method.training.searched == 3
 
 
+def test_a_sweep_over_seeds_is_compared_value_by_value_and_nothing_is_picked():
+    searched = {"width": (8, 16, 8, 16), "seed": (0, 0, 1, 1)}
+    run = make_run("table_supervised", (0.9, 0.0, 0.5, 0.1), kind="sweep", searched=searched)
+    found = [m for m in methods([str(run.folder)]) if m.training]
+    assert [(m.label, m.training.trials, m.seeds) for m in found] == [("8", (0, 2), 2), ("16", (1, 3), 2)]
+    assert all(m.trained and m.training.searched == 0 and m.untrained_label is None for m in found)
+
+
 def test_a_trial_can_be_named():
     run = make_run("table_supervised", (0.9, 0.0))
     for name in (f"{run.folder}#0", f"supervised:{run.folder.name}#0"):

@@ -56,6 +56,10 @@ def tables_of(trained, **fields) -> SequentialTables:
         {"network": "mlp"},
         {"balance": "reward"},
         {"validity": "penalty"},
+        {"order": "pairs"},
+        {"order": "pairs", "features": "all", "balance": "reward"},
+        {"information": "stateful"},
+        {"order": "pairs", "information": "stateful"},
     ],
     ids=str,
 )
@@ -63,7 +67,7 @@ def test_the_builder_gives_the_tables_that_the_environment_gets(fields):
     """A policy that saw other bits in training than in service would be another policy."""
     network = policy(**fields)
     scenario = ScenarioConfig(size=SIZE, n_before=(3, SIZE), n_after=(1, SIZE))
-    world = {key: fields[key] for key in ("balance", "validity") if key in fields}
+    world = {key: fields[key] for key in ("balance", "validity", "order", "information") if key in fields}
     env = LookupTableVectorEnv(16, scenario=scenario, features=fields.get("features", "hashes"), **world)
     batch = sample_batch(scenario, 16, stream("validation", 3))
     observation, _ = env.reset(options={"scenarios": batch})
@@ -74,8 +78,13 @@ def test_the_builder_gives_the_tables_that_the_environment_gets(fields):
             scores, _ = network(backends, torch.from_numpy(observation["globals"]), mask != 0)
         observation, *_ = env.step(mask_scores(scores, mask).argmax(dim=1).numpy())
     tables = tables_of(network, **fields)
-    for phase, present in enumerate((batch.before, batch.after)):
-        np.testing.assert_array_equal(tables.build_batch(batch.hashes, present, SIZE), env._tables[phase].table)
+    first = tables.build_batch(batch.hashes, batch.before, SIZE)
+    np.testing.assert_array_equal(first, env._tables[0].table)
+    if tables.stateless:
+        second = tables.build_batch(batch.hashes, batch.after, SIZE)
+    else:
+        second = tables.rebuild(first, batch.hashes, batch.before, batch.after)
+    np.testing.assert_array_equal(second, env._tables[1].table)
 
 
 def test_the_builder_reads_the_observation_of_the_environment_bit_for_bit():
@@ -169,6 +178,15 @@ def test_options_of_another_kind_are_refused_in_one_line(change, message):
     with pytest.raises(RequestError, match=message) as error:
         table_of_sequential({**options().model_dump(), **change})
     assert "\n" not in str(error.value)
+
+
+def test_a_policy_that_needs_the_table_in_force_builds_none_alone(tmp_path):
+    fields = {"information": "stateful"}
+    meta = {"size": SIZE, "experiment": "table_ppo"}
+    learned.save(tmp_path, "sequential", options(**fields).model_dump(), policy(**fields).state_dict(), meta)
+    assert not learned.load(tmp_path).stateless
+    with pytest.raises(RequestError, match="needs the table in force"):
+        build(f"learned:{tmp_path}", ["a", "b"], SIZE)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
