@@ -10,6 +10,7 @@ import functools
 import tempfile
 import time
 from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
