@@ -13,7 +13,7 @@ from typing import Any
 
 from lab.config import Config
 from lab.experiment import Fit
-from lab.tasks import table_bandit, table_dqn, table_one_shot, table_ppo
+from lab.tasks import table_bandit, table_dqn, table_one_shot, table_ppo, table_supervised
 
 __all__ = ["CELLS", "Cell"]
 
@@ -56,7 +56,9 @@ def _sequential(config: Any) -> int:
 
 
 def _one_shot(config: Any) -> int:
-    return int(2 * config.size * config.batch_size * config.tables * config.steps)
+    share = getattr(config, "supervised_share", 1.0)
+    tables = share + (1 - share) * getattr(config, "tables", 1)
+    return int(2 * config.size * config.batch_size * config.steps * tables)
 
 
 def _bandit(config: Any) -> int:
@@ -107,9 +109,24 @@ CELLS: Mapping[str, Cell] = MappingProxyType(
         ),
         "pairs-dqn": _dqn("best pair next", order="pairs"),
         "one-shot-reinforce": _reinforce("whole table, Plackett-Luce"),
+        "one-shot-reinforce-entry": _reinforce(
+            "whole table, Plackett-Luce, each entry paid for itself", credit="entry"
+        ),
         "one-shot-factorised": _reinforce("whole table, each entry by itself", decoder="ranking"),
         "one-shot-warm": _reinforce(
-            "whole table, Plackett-Luce", "gradient on plans, then REINFORCE", supervised_share=0.5
+            "whole table, Plackett-Luce",
+            "gradient on plans, then REINFORCE",
+            credit="entry",
+            supervised_share=0.5,
+            spread_start=0.05,
+        ),
+        "one-shot-supervised": Cell(
+            "whole table",
+            "gradient on plans (no reinforcement)",
+            table_supervised.fit,
+            table_supervised.TableSupervisedConfig,
+            _one_shot,
+            {"steps": 25, "checkpoint_every": 5},
         ),
         "builders-epsilon": _bandits("epsilon-greedy", explore="epsilon"),
         "builders-ucb": _bandits("UCB1", explore="ucb"),
