@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lab.compare import words
+from lab.compare import answer, words
 from lab.compare.analysis import Analysis, Difference, Row
 from lab.compare.curves import Curve
 from lab.compare.figures import Figure
@@ -52,13 +52,14 @@ def document(
     """
     return {
         "format": 1,
-        "lead": words.lead(analyses[0]),
+        "lead": answer.lead(analyses),
+        "answer": [asdict(row) for row in answer.answer_rows(analyses)],
         **provenance,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads",
         "replicates": REPLICATES,
         "reduced": any(a.suite.count < a.suite.full for a in analyses),
         "summary": [{"heading": heading, "sentences": texts} for heading, texts in words.summary(analyses)],
-        "advice": [{"case": case, "choice": choice} for case, choice in words.advice(analyses)],
+        "advice": [{"case": case, "choice": choice} for case, choice in answer.advice(analyses)],
         "methods": {method.label: _method(method) for method in methods},
         "suites": [_suite(analysis) for analysis in analyses],
         "curves": [_curve(curve) for curve in curves],
