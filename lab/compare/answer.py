@@ -177,7 +177,9 @@ def advice(analyses: list[Analysis]) -> list[tuple[str, str]]:
     if len(uneven) > 1:
         say("Stability above all", uneven[-1], f", {evenness(uneven[-1])}.")
     if all(row.method.universe == "any hash" for row in analysis.rows):
-        text = "rankings of them, which move nothing needlessly; not measured here: they need a comparison of their own."
+        text = (
+            "rankings of them, which move nothing needlessly; not measured here: they need a comparison of their own."
+        )
         choices.append(("All backends known beforehand", text))
     stateful = next((row for row in analysis.rows if not row.method.stateless), None)
     if stateful:

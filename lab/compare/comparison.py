@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.compare import words
 from lab.compare.analysis import Analysis, Difference, analyse
-from lab.compare.curves import curves
+from lab.compare.curves import curves, levels
 from lab.compare.evaluate import Evaluation, evaluate
 from lab.compare.figures import draw
 from lab.compare.methods import Method, methods
@@ -125,9 +125,10 @@ def compare(
         before = {label: read_before(run) for label, run in runs.items()}
         note_readings(_readings(runs, compared, asked, fits))
     lines = curves(compared)
-    figures = draw(analyses, lines)
+    beside = levels(lines, [name for name in dict.fromkeys(("maglev", analyses[0].best_exact)) if name])
+    figures = draw(analyses, lines, beside)
     origins = {label: {**origin(run, before[label]), "trials": _trials(compared, label)} for label, run in runs.items()}
-    content = document(analyses, compared, lines, figures, {**provenance(), "runs": origins}, skipped)
+    content = document(analyses, compared, lines, beside, figures, {**provenance(), "runs": origins}, skipped)
     written = write_report(out, render(content, figures), content, figures)
     return Comparison(analyses, content, written.html, written.json, written.figures)
 

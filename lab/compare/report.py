@@ -36,6 +36,7 @@ def document(
     analyses: list[Analysis],
     methods: list[Method],
     curves: list[Curve],
+    levels: Mapping[str, float],
     figures: list[Figure],
     provenance: Mapping[str, Any],
     skipped: list[dict[str, str]],
@@ -46,6 +47,7 @@ def document(
         analyses: one for each suite, the main one first.
         methods: all that were compared.
         curves: learning curves.
+        levels: builder -> the churn ratio over that of Maglev.
         figures: as drawn.
         provenance: when, by which command, at which commit, from which runs.
         skipped: what could not be scored: {method, suite, reason}.
@@ -63,6 +65,7 @@ def document(
         "methods": {method.label: _method(method) for method in methods},
         "suites": [_suite(analysis) for analysis in analyses],
         "curves": [_curve(curve) for curve in curves],
+        "curve_levels": dict(levels),
         "figures": [{"name": f.name, "title": f.title, "caption": f.caption, "alt": f.alt} for f in figures],
         "skipped": skipped,
     }
@@ -158,7 +161,9 @@ def _curve(curve: Curve) -> dict[str, Any]:
     return {
         "method": curve.method,
         "axis": curve.axis,
-        "seeds": [{"x": x.tolist(), "churn_ratio": y.tolist()} for x, y in curve.lines],
+        "size": curve.size,
+        "over_maglev_on_its_own_scenarios": curve.own,
+        "seeds": [{"x": x.tolist(), "churn_ratio_over_maglevs": y.tolist()} for x, y in curve.lines],
         "band_x": curve.band_x.tolist(),
         "band": [asdict(interval) for interval in curve.band],
     }

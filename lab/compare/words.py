@@ -40,6 +40,7 @@ KINDS = {
     "learned": "learned in another way",
 }
 AXES = {"seconds": "training time", "env_steps": "environment steps", "pairs": "training pairs"}
+"""What training takes, by the name of its metric."""
 
 
 def percent(share: float | None) -> str:

@@ -80,7 +80,7 @@ def make_run(
     family = family or ("ppo" if "ppo" in experiment else "supervised")
     rng = np.random.default_rng(1)
     for index, noise in enumerate(noises):
-        run.add_trial(index, {"seed": index})
+        run.add_trial(index, {"seed": index, "size": size or 47})
         if not finished:
             continue
         for iteration in range(1, 13):
