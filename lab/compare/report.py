@@ -13,6 +13,8 @@ import torch
 from lab.compare import answer, words
 from lab.compare.analysis import Analysis, Difference, Row
 from lab.compare.curves import Curve
+from lab.compare.explain import SHARES, Explanation
+from lab.compare.explain_figures import sentences
 from lab.compare.figures import Figure
 from lab.compare.methods import Method
 from lab.compare.page import lookup, render_page
@@ -37,6 +39,7 @@ def document(
     methods: list[Method],
     curves: list[Curve],
     levels: Mapping[str, float],
+    explanations: list[Explanation],
     figures: list[Figure],
     provenance: Mapping[str, Any],
     skipped: list[dict[str, str]],
@@ -48,6 +51,7 @@ def document(
         methods: all that were compared.
         curves: learning curves.
         levels: builder -> the churn ratio over that of Maglev.
+        explanations: what was learned.
         figures: as drawn.
         provenance: when, by which command, at which commit, from which runs.
         skipped: what could not be scored: {method, suite, reason}.
@@ -66,6 +70,7 @@ def document(
         "suites": [_suite(analysis) for analysis in analyses],
         "curves": [_curve(curve) for curve in curves],
         "curve_levels": dict(levels),
+        "explanations": [_explanation(explanation) for explanation in explanations],
         "figures": [{"name": f.name, "title": f.title, "caption": f.caption, "alt": f.alt} for f in figures],
         "skipped": skipped,
     }
@@ -166,6 +171,20 @@ def _curve(curve: Curve) -> dict[str, Any]:
         "seeds": [{"x": x.tolist(), "churn_ratio_over_maglevs": y.tolist()} for x, y in curve.lines],
         "band_x": curve.band_x.tolist(),
         "band": [asdict(interval) for interval in curve.band],
+    }
+
+
+def _explanation(explanation: Explanation) -> dict[str, Any]:
+    dispersion = explanation.dispersion
+    return {
+        "method": explanation.method,
+        "kind": explanation.kind,
+        "seeds": explanation.seeds,
+        "sentences": sentences(explanation),
+        "churn_ratio": explanation.churn_ratio,
+        "importance": [{"feature": each.feature, "rise": asdict(each.rise)} for each in explanation.importance],
+        "dispersion": dispersion and {"best_share_of_pairs": SHARES.tolist(), **asdict(dispersion)},
+        "prices": None if explanation.prices is None else explanation.prices.tolist(),
     }
 
 
