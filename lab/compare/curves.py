@@ -22,13 +22,13 @@ from lab.runs import Run, Trial
 from lab.tables.judging import measure
 from lab.tables.registry import build_batch
 
-__all__ = ["AXES", "METRIC", "Curve", "curves", "levels"]
+__all__ = ["AXES", "LEVEL_PAIRS", "METRIC", "Curve", "curves", "levels"]
 
 AXES = ("seconds", "env_steps")
 
 METRIC = "validation/churn_ratio"
 
-_LEVEL_PAIRS = 2000
+LEVEL_PAIRS = 2000
 """Scenarios of the validation stream that tables without training are held against Maglev on."""
 
 _USUAL_SIZE = 47
@@ -106,7 +106,7 @@ def _own_scenarios(name: str, trial: Trial) -> ScenarioBatch | None:
 
 @cache
 def _scenarios(size: int) -> ScenarioBatch:
-    return sample_batch(ScenarioConfig(size=size), _LEVEL_PAIRS, stream("validation", 0))
+    return sample_batch(ScenarioConfig(size=size), LEVEL_PAIRS, stream("validation", 0))
 
 
 def _churn_ratio(name: str, scenarios: ScenarioBatch) -> float:

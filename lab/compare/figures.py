@@ -11,7 +11,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
 
 from lab.compare import titles, words
 from lab.compare.analysis import Analysis, Row
-from lab.compare.curves import Curve
+from lab.compare.curves import LEVEL_PAIRS, Curve
 from lab.compare.drawing import COLORS, GREEN, INK, LINES, MARKERS, Figure, Format, color_of, make
 from lab.compare.pareto import pareto
 from lab.compare.statistics import Interval
@@ -114,7 +114,10 @@ def _learning(curves: list[Curve], axis: str, levels: Mapping[str, float]) -> Fi
             "judged by counts as 2 x size steps."
         )
     if levels:
-        caption += " The horizontal lines are tables without training."
+        caption += (
+            f" The horizontal lines are tables without training, on {LEVEL_PAIRS:,} scenarios; a validation has fewer, "
+            "so that a small distance from a line may be chance."
+        )
     if others := [curve.method for curve in curves if not curve.own]:
         caption += f" Of {words.names(others)} Maglev's is that on other scenarios of the same distribution."
     return make(
