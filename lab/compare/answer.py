@@ -78,15 +78,17 @@ def lead(analyses: list[Analysis]) -> list[str]:
             text += f": the table to beat on {analysis.suite.title} is {analysis.best_exact}, exactly even, "
             text += f"{unit(analysis)} {score}"
         return [f"{text}."]
-    who = f"{row.method.label} ({seeds(row)}{'' if row.exact else ', not exactly even'})"
-    scores = f"{unit(analysis)} {headline(analysis, row.scores[analysis.headline])}, where Maglev has "
-    scores += headline(analysis, analysis.row("maglev").scores[analysis.headline])
-    if maglev.too_few_seeds:
-        text = f"Too few seeds to say. {who}, at first look: {scores}; {by_how_much(maglev)}."
-    elif maglev.verdict == "no difference shown":
-        text = f"It is not shown to. {who}: {scores}; {by_how_much(maglev)}."
+    score, other = (headline(analysis, each.scores[analysis.headline]) for each in (row, analysis.row("maglev")))
+    claim = f"{row.method.label} ({seeds(row)}{'' if row.exact else ', not exactly even'}) "
+    if analysis.headline == "churn_ratio":
+        claim += f"changes {score} times the least possible, Maglev {other}"
     else:
-        text = f"{'Yes' if maglev.verdict == 'better' else 'No'}. {who} is {by_how_much(maglev)}: {scores}."
+        claim += f"moves {score} of all entries needlessly, Maglev {other}"
+    if maglev.too_few_seeds:
+        verdict = "Too few seeds to say. At first look"
+    else:
+        verdict = {"better": "Yes:", "worse": "No:"}.get(maglev.verdict, "It is not shown to:")
+    text = f"{verdict} {claim}; {by_how_much(maglev)}."
     sentences = [text]
     best = find(analysis, row.method.label, "best exactly even classical")
     if best:
@@ -120,7 +122,7 @@ def _row(analyses: list[Analysis], row: Row) -> AnswerRow:
         best=by_how_much(best) if best else "",
         best_where=_where(analyses, label, "best exactly even classical"),
         training=_training(row.method.training),
-        building=duration(row.single_seconds) + ("" if label == "maglev" else f", {times_as_long(times)} × Maglev's"),
+        building=duration(row.single_seconds) + ("" if label == "maglev" else f" ({times_as_long(times)} ×)"),
     )
 
 
@@ -132,7 +134,7 @@ def _where(analyses: list[Analysis], label: str, against: str) -> str:
         return ""
     by_word = sides(difference)
     parts = [f"{says(difference, word)} at {at_groups(by_word[word], difference)}" for word in WINS if by_word[word]]
-    return "; ".join(parts) or "not shown to differ at any n"
+    return "; ".join(parts) or "no n shown to differ"
 
 
 def _training(training: Training | None) -> str:
@@ -177,9 +179,7 @@ def advice(analyses: list[Analysis]) -> list[tuple[str, str]]:
     if len(uneven) > 1:
         say("Stability above all", uneven[-1], f", {evenness(uneven[-1])}.")
     if all(row.method.universe == "any hash" for row in analysis.rows):
-        text = (
-            "rankings of them, which move nothing needlessly; not measured here: they need a comparison of their own."
-        )
+        text = "rankings of them move nothing needlessly; that takes a comparison of its own."
         choices.append(("All backends known beforehand", text))
     stateful = next((row for row in analysis.rows if not row.method.stateless), None)
     if stateful:

@@ -93,7 +93,8 @@ class Explanation:
         churn_ratio: mean of the objective over them with nothing drawn anew; None where there is no importance.
         importance: the features, the most important first.
         dispersion: of its scores; None where they are not those of pairs alone.
-        prices: float64 (seeds, levels, knots), the prices that a search found, in score ranges; None for others.
+        prices: float64 (seeds, levels, knots), the steps that a search found (`lab.tables.priced.prices_of`), in score
+            ranges and not yet held between 0 and 1; None for others.
     """
 
     method: str
@@ -127,7 +128,7 @@ def _explained(method: Method, models: Sequence[TableModel], size: int) -> Expla
     first = models[0]
     if isinstance(first, PricedTables):
         steps = np.stack([each.state_dict()["steps"].numpy() for each in models])
-        return Explanation(method.label, method.kind, len(models), prices=(steps / UNIT).clip(0, 1))
+        return Explanation(method.label, method.kind, len(models), prices=steps / UNIT)
     redrawn = [list(_redrawn(each)) for each in models]
     if not redrawn[0]:
         return None

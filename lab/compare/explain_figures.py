@@ -65,10 +65,10 @@ def draw_explanation(explanation: Explanation) -> Figure:
         return make(
             name,
             f"What {explanation.method} learned to charge a backend for one more entry",
-            "A step of 1 is the range of the scores: no score outweighs it. The thick line is the mean over "
+            "Prices of table entries are held against stratified scores. The thick line is the mean over "
             f"{explanation.seeds} seeds, thin lines are seeds.",
             "Learned prices by entries and share of the mean load: "
-            + "; ".join(f"entry {i + 1}: {_list(row)}" for i, row in enumerate(prices.mean(axis=0))),
+            + "; ".join(f"entry {i + 1}: {_list(row)}" for i, row in enumerate(prices.clip(0, 1).mean(axis=0))),
             lambda axes, form: paint_prices(axes, prices),
         )
     title = f"What the tables of {explanation.method} rest on"
@@ -157,18 +157,19 @@ def paint_prices(axes: Axes, prices: NDArray[np.float64]) -> None:
 
     Args:
         axes: what is painted on.
-        prices: float64 (seeds, levels, knots), in score ranges.
+        prices: float64 (seeds, levels, knots), as in `lab.compare.explain.Explanation`.
     """
     levels, knots = prices.shape[1:]
-    share = np.linspace(0, 1, knots)
+    share, knots_at = np.linspace(0, 1, 401), np.linspace(0, 1, knots)
     for level in range(levels):
         color, style = _LEVELS[level % len(_LEVELS)]
         label = f"{level + 1}" + (" or more" if level == levels - 1 else "")
-        axes.plot(share, prices[:, level].mean(axis=0), style, color=color, lw=2.2, label=label)
-        if len(prices) > 1:
-            axes.plot(share, prices[:, level].T, style, color=color, lw=0.6, alpha=0.45)
+        seeds = np.stack([np.interp(share, knots_at, steps).clip(0, 1) for steps in prices[:, level]])
+        axes.plot(share, seeds.mean(axis=0), style, color=color, lw=2.2, label=label)
+        if len(seeds) > 1:
+            axes.plot(share, seeds.T, style, color=color, lw=0.6, alpha=0.45)
     axes.set_xlabel("that many entries, as a share of the mean load (size / backends)")
-    axes.set_ylabel("rise of its price, in score ranges")
+    axes.set_ylabel("rise of its price, in score ranges (1: no score outweighs it)")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.05)
     axes.legend(title="entries that it has", loc="upper left")

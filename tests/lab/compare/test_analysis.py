@@ -169,7 +169,9 @@ def test_words_say_who_wins_and_where_learning_loses(found):
     assert "against even, better by" in text
     assert "worse at every n (better nowhere)" in text
     maglev, best = answer.lead([found])
-    assert maglev.startswith("Yes. net (5 seeds) is better by 4.")
+    assert maglev.startswith("Yes: net (5 seeds) moves 3.1 % [")
+    assert "of all entries needlessly, Maglev 8.0 % [" in maglev
+    assert "; better by 4." in maglev
     assert best.startswith("Against even, the best classical table that is exactly even: better by 2.")
     choice = dict(answer.advice([found]))["Exactly even, fewest moves"]
     assert choice.startswith("net: excess")
@@ -182,7 +184,7 @@ def test_one_seed_is_never_advised():
     found = analyse(SUITE, {classical("maglev"): scored(rng, 0.08), one: scored(rng, 0.01, 1)})
     assert dict(answer.advice([found]))["Exactly even, fewest moves"].startswith("maglev")
     assert "one seed: not a result" in titles.pareto_title(found)
-    assert answer.lead([found])[0].startswith("Too few seeds to say. one (one seed: not a result), at first look: ")
+    assert answer.lead([found])[0].startswith("Too few seeds to say. At first look one (one seed: not a result) moves ")
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
@@ -202,7 +204,7 @@ def test_on_fewer_than_five_seeds_nothing_is_said_to_win_or_lose(count):
     )
     note = "one seed: not a result" if count == 1 else f"{count} seeds: too few for a result"
     sentences = answer.lead([found])
-    assert sentences[0].startswith(f"Too few seeds to say. good ({note}), at first look: excess ")
+    assert sentences[0].startswith(f"Too few seeds to say. At first look good ({note}) moves ")
     assert "lower by 4." in sentences[1]
     texts = [*sentences, titles.pareto_title(found), titles.by_n_title(found)]
     texts += [sentence for _, section in words.summary([found]) for sentence in section]
@@ -230,7 +232,7 @@ def answered(level, **kwargs):
     return analyse(SUITE, scores | {trained("net", before=False, **kwargs): scored(rng, level, 5)})
 
 
-@pytest.mark.parametrize(("level", "says"), [(0.04, "Yes. "), (0.2, "No. "), (0.08, "It is not shown to. ")])
+@pytest.mark.parametrize(("level", "says"), [(0.04, "Yes: "), (0.2, "No: "), (0.08, "It is not shown to: ")])
 def test_the_answer_is_that_of_the_interval(level, says):
     assert answer.lead([answered(level)])[0].startswith(says)
 
@@ -241,7 +243,7 @@ def test_the_first_table_holds_who_wins_at_what_cost_and_where(found):
     assert rows["net"].maglev.startswith("better by 4.")
     assert rows["net"].best_where == "better at every n"
     assert rows["worse"].maglev_where == "worse at every n"
-    assert rows["net"].building == "10 µs, 1 × Maglev's"
+    assert rows["net"].building == "10 µs (1 ×)"
     assert (rows["maglev"].maglev, rows["even"].best) == ("", "")
 
 
@@ -256,7 +258,7 @@ def test_an_even_table_answers_before_an_uneven_one_that_moves_less():
             trained("nowhere", before=False): scored(rng, 0.0, 5, invalid=0.01),
         },
     )
-    assert answer.lead([found])[0].startswith("Yes. even (5 seeds)")
+    assert answer.lead([found])[0].startswith("Yes: even (5 seeds)")
 
 
 def test_without_anything_trained_the_answer_names_the_table_to_beat():
