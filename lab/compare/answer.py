@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lab.compare.analysis import Analysis, Row
+from lab.compare.analysis import Analysis, Difference, Row
 from lab.compare.methods import ENOUGH_SEEDS, Training
 from lab.compare.words import (
     WINS,
@@ -57,13 +57,18 @@ class AnswerRow:
 
 
 def best_learned(analysis: Analysis) -> Row | None:
-    """The trained table that the answer is about: ranked; if possible of seeds enough, exactly even; the best then."""
+    """The trained table that the answer is about: the first of `_best_first` that is ranked."""
+    return next((row for row in _best_first(analysis) if row.ranked), None)
+
+
+def _best_first(analysis: Analysis) -> list[Row]:
+    """The trained rows: those with seeds enough before others, of them the exactly even ones, of them the best."""
 
     def key(row: Row) -> tuple[bool, bool, float]:
         score = row.scores[analysis.headline if row.exact else "excess"].value
         return row.method.seeds < ENOUGH_SEEDS, not row.exact, score or 0.0
 
-    return min((row for row in learned(analysis) if row.ranked), key=key, default=None)
+    return sorted(learned(analysis), key=key)
 
 
 def lead(analyses: list[Analysis]) -> list[str]:
@@ -102,8 +107,8 @@ def lead(analyses: list[Analysis]) -> list[str]:
 def answer_rows(analyses: list[Analysis]) -> list[AnswerRow]:
     """The best trained tables, and the two classical ones that they must be held against."""
     analysis = analyses[0]
-    trained = sorted(learned(analysis), key=lambda row: row.scores[analysis.headline].value or 0.0)[:_MOST_ROWS]
-    wanted = dict.fromkeys([*(row.method.label for row in trained), analysis.best_exact, "maglev"])
+    trained = [row.method.label for row in _best_first(analysis)][:_MOST_ROWS]
+    wanted = dict.fromkeys([*trained, analysis.best_exact, "maglev"])
     return [_row(analyses, analysis.row(label)) for label in wanted if label is not None]
 
 
@@ -118,23 +123,28 @@ def _row(analyses: list[Analysis], row: Row) -> AnswerRow:
         note="; ".join(notes),
         score=headline(analysis, row.scores[analysis.headline]),
         maglev=by_how_much(maglev) if maglev else "",
-        maglev_where=_where(analyses, label, "Maglev"),
+        maglev_where=_where(analyses, maglev),
         best=by_how_much(best) if best else "",
-        best_where=_where(analyses, label, "best exactly even classical"),
+        best_where=_where(analyses, best),
         training=_training(row.method.training),
         building=duration(row.single_seconds) + ("" if label == "maglev" else f" ({times_as_long(times)} ×)"),
     )
 
 
-def _where(analyses: list[Analysis], label: str, against: str) -> str:
-    """`better at n = 3 and 5; worse at n = 27`, by the first suite that tells n apart."""
+def _where(analyses: list[Analysis], overall: Difference | None) -> str:
+    """`better at n = 3 and 5; worse at n = 27`, by the first suite that tells n apart.
+
+    Where that is not the first suite it is named, and so is its table to beat if it is another one there.
+    """
     by_n = next((a for a in analyses if a.suite.by_n), None)
-    difference = find(by_n, label, against) if by_n else None
-    if difference is None:
+    difference = find(by_n, overall.method, overall.against) if by_n and overall else None
+    if by_n is None or overall is None or difference is None:
         return ""
     by_word = sides(difference)
     parts = [f"{says(difference, word)} at {at_groups(by_word[word], difference)}" for word in WINS if by_word[word]]
-    return "; ".join(parts) or "no n shown to differ"
+    text = "; ".join(parts) or "no n shown to differ"
+    text += f", {by_n.suite.name}" if by_n is not analyses[0] else ""
+    return text + (f" against {difference.baseline}" if difference.baseline != overall.baseline else "")
 
 
 def _training(training: Training | None) -> str:

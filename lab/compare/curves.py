@@ -18,6 +18,7 @@ from lab import experiment
 from lab.compare.methods import Kind, Method, Training
 from lab.compare.statistics import Interval, generator, stratified_interval
 from lab.config import parse
+from lab.errors import RequestError
 from lab.runs import Run, Trial
 from lab.tables.judging import measure
 from lab.tables.registry import build_batch
@@ -98,10 +99,14 @@ def levels(curves: list[Curve], builders: list[str]) -> dict[str, float]:
 
 
 def _own_scenarios(name: str, trial: Trial) -> ScenarioBatch | None:
-    if name not in experiment.names():
+    """What a trial was validated on; None where its experiment does not tell, or has other fields today."""
+    described = experiment.get(name) if name in experiment.names() else None
+    if described is None or described.validation is None:
         return None
-    described = experiment.get(name)
-    return None if described.validation is None else described.validation(parse(described.config, trial.config))
+    try:
+        return described.validation(parse(described.config, trial.config))
+    except RequestError:
+        return None
 
 
 @cache

@@ -41,7 +41,7 @@ SHARES = np.array([0.02, 0.04, 1 / FLEET, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.
 """The shares q of pairs that are above a threshold. `1 / FLEET` of all pairs is as many as a table has entries."""
 
 _SEEDS, _SCENARIOS, _FLEETS = 5, 96, 200
-"""Seeds of a method that are looked at, scenarios and fleets: some seconds for each method."""
+"""Seeds of a method that are looked at, scenarios and fleets of tables of 47: some seconds for each method."""
 
 _SEED = 41
 """Of the validation stream; no training is validated on it."""
@@ -132,7 +132,7 @@ def _explained(method: Method, models: Sequence[TableModel], size: int) -> Expla
     redrawn = [list(_redrawn(each)) for each in models]
     if not redrawn[0]:
         return None
-    scenarios = sample_batch(ScenarioConfig(size=size), _SCENARIOS, stream("validation", _SEED))
+    scenarios = sample_batch(ScenarioConfig(size=size), _fewer(_SCENARIOS, size), stream("validation", _SEED))
     base, rises = _rises(models, redrawn, scenarios)
     names = [name for name, _ in redrawn[0]]
     importance = [
@@ -149,6 +149,11 @@ def _over_seeds(values: Floats, *names: str) -> Interval:
         return Interval(float(values[0]), None, None, "seeds")
     (interval,), _ = stratified_interval(values[:, None, None], generator(*names), 1000)
     return interval
+
+
+def _fewer(count: int, size: int) -> int:
+    """Of larger tables fewer, so that it takes no longer."""
+    return max(16, min(count, count * 47 // size))
 
 
 # ---- importance
@@ -263,7 +268,7 @@ def _sequential(tables: SequentialTables) -> Iterator[tuple[str, TableModel]]:
 
 
 def _dispersion(method: Method, models: Sequence[TableModel], size: int) -> Dispersion:
-    fleets = churn_batch(size, FLEET, _FLEETS, stream("validation", _SEED, FLEET))
+    fleets = churn_batch(size, FLEET, _fewer(_FLEETS, size), stream("validation", _SEED, FLEET))
     by_seed = []
     for each in models:
         assert isinstance(each, ScoredTables)

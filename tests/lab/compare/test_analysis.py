@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -266,3 +268,16 @@ def test_without_anything_trained_the_answer_names_the_table_to_beat():
     found = analyse(SUITE, {classical("maglev"): scored(rng, 0.08), classical("even"): scored(rng, 0.05)})
     (sentence,) = answer.lead([found])
     assert sentence.startswith("Nothing trained is compared: the table to beat on churn-47, first 60 is even")
+
+
+def test_where_n_is_told_by_another_suite_that_suite_and_its_table_to_beat_are_named():
+    rng = np.random.default_rng(14)
+    net = trained("net", before=False)
+    main = {classical("maglev"): scored(rng, 0.08), classical("one"): scored(rng, 0.05), net: scored(rng, 0.02, 5)}
+    other = dict(zip((classical("maglev"), classical("two"), net), main.values(), strict=True))
+    plain = replace(SUITE, name="scenarios-47", groups={"all": SUITE.groups["16"]})
+    pooled = {method: Evaluation({"all": evaluation.scores["16"]}, 1e-5, 1e-5) for method, evaluation in main.items()}
+    rows = {row.method: row for row in answer.answer_rows([analyse(plain, pooled), analyse(SUITE, other)])}
+    assert rows["net"].maglev_where == "better at every n, churn-47"
+    assert rows["net"].best_where == "better at every n, churn-47 against two"
+    assert rows["one"].best_where == ""

@@ -97,3 +97,20 @@ def test_reports_that_repeat_a_validation_are_no_points_of_their_own():
 class Described(Config):
     seed: int
     size: int
+
+
+def test_a_run_whose_configuration_has_other_fields_by_now_still_has_its_curve(monkeypatch):
+    run = make_run("a_task", (0.1,), family="learned")
+    described = Experiment(
+        name="a_task",
+        summary="",
+        config=Config,
+        fit=nothing,
+        space={},
+        metric=METRIC,
+        mode="min",
+        presets={},
+        validation=lambda config: pytest.fail("no configuration to ask"),
+    )
+    monkeypatch.setitem(experiment._REGISTRY, "a_task", described)
+    assert not drawn(run)["a_task", "seconds"].own
