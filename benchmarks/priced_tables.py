@@ -9,7 +9,6 @@ random backend. Tables are built in turn in one run; times are the least of some
 from __future__ import annotations
 
 import argparse
-import itertools
 import platform
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from provenance import commit, hardware
 
 from envs.scenarios import churn_batch, stream
 from envs.scoring import transition_scores
+from lab.compare.explain_figures import paint_prices
 from lab.tables import build_batch
 from lab.tables.learned import MODEL
 from lab.tables.preset import FOLDER
@@ -83,18 +83,8 @@ def draw_prices(steps: np.ndarray) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
-    share = np.linspace(0, 1, steps.shape[1])
-    fine = np.linspace(0, 1, 400)
-    looks = itertools.cycle(zip(("#1f2328", "#0060a8", "#a1286a", "#b34700"), ("-", "--", "-.", ":"), strict=True))
-    for entries, (row, (colour, style)) in enumerate(zip(steps, looks, strict=False), start=1):
-        label = f"{entries}" + (" or more" if entries == len(steps) else "")
-        axes.plot(fine, np.interp(fine, share, row / UNIT).clip(0, 1), style, color=colour, lw=2, label=label)
-    axes.set_xlabel("that many entries, as a share of the mean load (size / backends)")
-    axes.set_ylabel("how much its price rises, in score ranges\n(1: no score outweighs it)")
+    paint_prices(axes, steps[None] / UNIT)
     axes.set_title("The learned prices: what a backend pays once it has so many entries")
-    axes.legend(title="entries that it has", frameon=False)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.05)
     figure.savefig(HERE / "prices.png", dpi=120)
     plt.close(figure)
 

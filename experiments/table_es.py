@@ -16,7 +16,7 @@ fewer needless moves at those six than any classical table, and more than Maglev
 from ray import tune
 
 from lab.experiment import Experiment, register
-from lab.tasks.table_es import OBJECTIVE, TableEsConfig, fit
+from lab.tasks.table_es import OBJECTIVE, TableEsConfig, fit, validation_scenarios
 
 register(
     Experiment(
@@ -24,6 +24,7 @@ register(
         summary="a table given out best pair first, at prices that CMA-ES searches for",
         config=TableEsConfig,
         fit=fit,
+        validation=validation_scenarios,
         space={
             "sigma": tune.loguniform(0.02, 0.2),
             "population": tune.choice([12, 16, 24, 32]),

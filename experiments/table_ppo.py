@@ -19,7 +19,7 @@ What was found, on validation scenarios:
 from ray import tune
 
 from lab.experiment import Experiment, register
-from lab.tasks.table_ppo import OBJECTIVE, TablePpoConfig, check, fit
+from lab.tasks.table_ppo import OBJECTIVE, TablePpoConfig, check, fit, validation_scenarios
 
 register(
     Experiment(
@@ -27,6 +27,7 @@ register(
         summary="a table given out entry by entry by a policy that PPO trains",
         config=TablePpoConfig,
         fit=fit,
+        validation=validation_scenarios,
         space={
             "learning_rate": tune.loguniform(5e-3, 2e-2),
             "entropy": tune.loguniform(0.07, 0.14),

@@ -26,7 +26,7 @@ from functools import partial
 from ray import tune
 
 from lab.experiment import Experiment, register, resources
-from lab.tasks.table_supervised import TASK, TableSupervisedConfig, fit
+from lab.tasks.table_supervised import TASK, TableSupervisedConfig, fit, validation_scenarios
 
 register(
     Experiment(
@@ -34,6 +34,7 @@ register(
         summary="a table from learned pair scores, trained on before/after scenarios",
         config=TableSupervisedConfig,
         fit=fit,
+        validation=validation_scenarios,
         population=TASK,
         space={
             "learning_rate": tune.loguniform(3e-3, 3e-2),

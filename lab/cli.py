@@ -232,7 +232,7 @@ def watch(tensorboard_port: int, mlflow_port: int, as_json: bool) -> None:
 
 @cli.group(cls=Verbs)
 def table() -> None:
-    """Build a table, or tell two apart."""
+    """Build a table, tell two apart, or watch two over time."""
 
 
 @table.command(
@@ -322,6 +322,58 @@ def table_diff(before: Path, after: Path, as_json: bool) -> None:
         for c in difference.backends
     ]
     print_table("entries by backend", ["backend", "state", "before", "after", "lost", "gained"], changes)
+
+
+@table.command(
+    "animate",
+    epilog="Example: lab table animate --algorithm maglev --algorithm learned --n 7 --size 47 --out fleet.webp",
+)
+@click.option(
+    "--algorithm",
+    "algorithms",
+    multiple=True,
+    default=("maglev", "learned"),
+    show_default=True,
+    help="Two builders, one for each side: maglev, learned, es:RUN, ... (lab list tables)",
+)
+@click.option("--backends", "backends_path", type=click.Path(path_type=Path), help="A file with one key a line.")
+@click.option("--n", type=int, help="Instead: so many backends, 10.0.0.1:80 and on.  [default: 7]")
+@click.option("--size", type=click.IntRange(min=1), default=47, show_default=True, help="Entries of the tables.")
+@click.option(
+    "--steps", type=click.IntRange(min=1), default=12, show_default=True, help="How many backends leave or come back."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Who leaves and comes back.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The .webp or .gif file to write.")
+@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+@json_option
+def table_animate(
+    algorithms: tuple[str, ...],
+    backends_path: Path | None,
+    n: int | None,
+    size: int,
+    steps: int,
+    seed: int,
+    out: Path,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Show a fleet whose backends leave and come back under two tables, entries that move needlessly in red."""
+    from lab.files import write_bytes
+    from lab.table_animation import Fleet, animate, follow, format_of, keys_of, sides_of, summary
+    from lab.table_files import refuse_to_replace
+
+    form, sides = format_of(out), sides_of(algorithms)
+    refuse_to_replace(out, force=force)
+    with busy("drawing"):
+        fleet = Fleet.of(keys_of(backends_path, n), steps, seed)
+        moves = follow(fleet, sides, size)
+        drawn = animate(fleet, moves, form)
+    write_bytes(out, drawn)
+    if as_json:
+        needless = {each.label: each.needless_so_far(steps) for each in moves}
+        emit({"file": str(out), "backends": fleet.keys, "size": size, "steps": steps, "needless": needless})
+    else:
+        click.echo(f"{out}: {summary(moves)}")
 
 
 @cli.command(epilog="Example: lab doctor")

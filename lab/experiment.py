@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from envs.scenarios import ScenarioBatch
 from lab.config import Config, parse
 from lab.errors import RequestError, unknown_name
 from lab.population_task import PopulationTask
@@ -80,6 +81,8 @@ class Experiment:
         resources: Ray resources of one trial, from its config; a fraction of a GPU lets trials share it.
         population: what lets a sweep train many of its trials as one; None where each is trained alone.
         comparison: which comparison of `lab compare` its runs belong to.
+        validation: config -> the scenarios whose churn ratio it reports as `validation/churn_ratio`; None for what
+            trains no tables.
     """
 
     name: str
@@ -97,6 +100,7 @@ class Experiment:
     resources: Callable[[Any], dict[str, float]] = field(default=lambda config: resources(config))
     population: PopulationTask | None = None
     comparison: str = "tables"
+    validation: Callable[[Any], ScenarioBatch] | None = None
 
     def __post_init__(self) -> None:
         for source in (self.space, *self.presets.values()):

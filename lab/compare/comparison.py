@@ -9,8 +9,11 @@ from typing import Any
 
 from lab.compare import words
 from lab.compare.analysis import Analysis, Difference, analyse
-from lab.compare.curves import curves
+from lab.compare.animation import animation
+from lab.compare.curves import curves, levels
 from lab.compare.evaluate import Evaluation, evaluate
+from lab.compare.explain import explain
+from lab.compare.explain_figures import draw_explanation
 from lab.compare.figures import draw
 from lab.compare.methods import Method, methods
 from lab.compare.output import refuse_report, write_report
@@ -38,7 +41,7 @@ class Comparison:
         analyses: one for each suite, in the order asked for.
         content: what stands in `report.json`.
         html, json: the report.
-        figures: the PNGs.
+        figures: the pictures.
     """
 
     analyses: list[Analysis]
@@ -125,11 +128,21 @@ def compare(
         before = {label: read_before(run) for label, run in runs.items()}
         note_readings(_readings(runs, compared, asked, fits))
     lines = curves(compared)
-    figures = draw(analyses, lines)
+    beside = levels(lines, [name for name in dict.fromkeys(("maglev", analyses[0].best_exact)) if name])
+    explanations = explain(_best_first(analyses[0]))
+    figures = [*draw(analyses, lines, beside), *animation(analyses[0]), *map(draw_explanation, explanations)]
     origins = {label: {**origin(run, before[label]), "trials": _trials(compared, label)} for label, run in runs.items()}
-    content = document(analyses, compared, lines, figures, {**provenance(), "runs": origins}, skipped)
+    content = document(
+        analyses, compared, lines, beside, explanations, figures, {**provenance(), "runs": origins}, skipped
+    )
     written = write_report(out, render(content, figures), content, figures)
     return Comparison(analyses, content, written.html, written.json, written.figures)
+
+
+def _best_first(analysis: Analysis) -> list[Method]:
+    """The trained methods, by the suite's headline score."""
+    rows = sorted(words.learned(analysis), key=lambda row: row.scores[analysis.headline].value or 0.0)
+    return [row.method for row in rows]
 
 
 def _fitting(compared: list[Method], asked: list[Suite]) -> tuple[dict[str, list[Method]], list[dict[str, str]]]:

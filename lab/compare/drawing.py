@@ -69,7 +69,8 @@ class Figure:
         title: what it shows, as a sentence.
         caption: how to read it.
         alt: what a person who cannot see it needs to know.
-        wide, narrow: PNG for a screen, and for a phone.
+        wide, narrow: for a screen, and for a phone.
+        ending: of their format: `png`, or `webp` for what moves.
     """
 
     name: str
@@ -78,6 +79,12 @@ class Figure:
     alt: str
     wide: bytes
     narrow: bytes
+    ending: str = "png"
+
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return f"{self.name}.{self.ending}"
 
 
 @dataclass(frozen=True)

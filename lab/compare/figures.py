@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
 
 from lab.compare import titles, words
 from lab.compare.analysis import Analysis, Row
-from lab.compare.curves import Curve
+from lab.compare.curves import LEVEL_PAIRS, Curve
 from lab.compare.drawing import COLORS, GREEN, INK, LINES, MARKERS, Figure, Format, color_of, make
 from lab.compare.pareto import pareto
 from lab.compare.statistics import Interval
@@ -17,11 +19,16 @@ from lab.compare.statistics import Interval
 __all__ = ["Figure", "draw"]
 
 
-def draw(analyses: list[Analysis], curves: list[Curve]) -> list[Figure]:
-    """All figures of a report; the first is the Pareto plot of the first suite."""
+def draw(analyses: list[Analysis], curves: list[Curve], levels: Mapping[str, float]) -> list[Figure]:
+    """The figures of a report; the first is the Pareto plot of the first suite.
+
+    Args:
+        analyses: one for each suite.
+        curves: learning curves.
+        levels: builder -> the churn ratio over Maglev's, drawn as a horizontal line beside them.
+    """
     figures = [pareto(analysis) for analysis in analyses]
     figures += [_by_n(analysis) for analysis in analyses if analysis.suite.by_n]
-    levels = next((a for a in analyses if not a.suite.by_n), None)
     for axis in dict.fromkeys(curve.axis for curve in curves):
         figures.append(_learning([c for c in curves if c.axis == axis], axis, levels))
     return figures
@@ -90,31 +97,44 @@ def _bounds(intervals: list[Interval]) -> tuple[list[float], list[float]]:
 # ---- learning curves
 
 
-def _learning(curves: list[Curve], axis: str, levels: Analysis | None) -> Figure:
-    unit = words.AXES.get(axis, axis)
+_APART = 6.0
+"""Where one method takes so many times the steps of another, steps are drawn on a logarithmic axis."""
+
+
+def _learning(curves: list[Curve], axis: str, levels: Mapping[str, float]) -> Figure:
+    what = words.AXES[axis]
     caption = (
-        f"Validation churn ratio (entries changed over the least possible; 1 is the best) against {unit}. Thin lines "
-        "are seeds; the thick line is their interquartile mean and the band its 95 % interval. One seed has no band: "
-        "it is not a result."
+        f"Churn ratio in validation, over that of Maglev on the same scenarios, against {what}: below 1 fewer entries "
+        "change than with Maglev. Thin lines are seeds; the thick line is their interquartile mean and the band its "
+        "95 % interval. One seed has no band: it is not a result."
     )
+    if axis == "env_steps":
+        caption += (
+            " A step gives out one entry: a pair of tables that a supervised network, or a member of a search, was "
+            "judged by counts as 2 x size steps."
+        )
     if levels:
         caption += (
-            f" The horizontal lines are measured on {levels.suite.title}, whose fleets have the same distribution."
+            f" The horizontal lines are tables without training, on {LEVEL_PAIRS:,} scenarios; a validation has fewer, "
+            "so that a small distance from a line may be chance."
         )
+    if others := [curve.method for curve in curves if not curve.own]:
+        caption += f" Of {words.names(others)} Maglev's is that on other scenarios of the same distribution."
     return make(
-        "learning-curves" if axis == "seconds" else f"learning-curves-{axis.replace('_', '-')}",
-        titles.learning_title(curves, axis, levels),
+        "learning-curves" if axis == "seconds" else "learning-curves-env-steps",
+        titles.learning_title(curves, axis),
         caption,
-        f"Learning curves against {unit}: " + titles.curve_ends(curves),
+        f"Learning curves against {what}: " + titles.curve_ends(curves),
         lambda axes, form: _paint_learning(axes, curves, axis, levels, form),
     )
 
 
-def _paint_learning(axes: Axes, curves: list[Curve], axis: str, levels: Analysis | None, form: Format) -> None:
-    unit, divisor = words.AXES.get(axis, axis), 1.0
+def _paint_learning(axes: Axes, curves: list[Curve], axis: str, levels: Mapping[str, float], form: Format) -> None:
+    ends = [max(float(x[-1]) for x, _ in curve.lines) for curve in curves]
+    unit, divisor = "environment steps: entries given out", 1.0
     if axis == "seconds":
-        longest = max(float(x[-1]) for curve in curves for x, _ in curve.lines)
-        unit, divisor = ("minutes of training", 60.0) if longest > 180 else ("seconds of training", 1.0)
+        unit, divisor = ("minutes of training", 60.0) if max(ends) > 180 else ("seconds of training", 1.0)
+    logarithmic = axis == "env_steps" and max(ends) > _APART * min(ends)
     used: dict[str, int] = {}
     for curve in curves:
         color, style = COLORS[curve.kind], LINES[used.setdefault(curve.kind, 0) % len(LINES)]
@@ -132,29 +152,30 @@ def _paint_learning(axes: Axes, curves: list[Curve], axis: str, levels: Analysis
         else:
             axes.plot([], [], style, color=color, lw=1.6, label=note)
     low, high = axes.get_ylim()
-    if levels:
-        for name, color in (("maglev", INK), (levels.best_exact, GREEN)):
-            if name is None or (name == "maglev" and levels.best_exact == "maglev" and color == GREEN):
-                continue
-            value = levels.row(name).scores["churn_ratio"].value or 0.0
-            low, high = min(low, value - 0.05), max(high, value + 0.05)
-            axes.axhline(value, color=color, lw=1.2, ls=(0, (4, 3)), zorder=1)
-            axes.annotate(
-                f"{name} {value:.2f}",
-                (0, value),
-                xycoords=("axes fraction", "data"),
-                xytext=(4, 2),
-                textcoords="offset points",
-                va="bottom",
-                color=color,
-                fontsize=form.text - 1,
-                path_effects=[withStroke(linewidth=2, foreground="white")],
-            )
+    for name, value in levels.items():
+        color = INK if name == "maglev" else GREEN
+        low, high = min(low, value - 0.03), max(high, value + 0.03)
+        axes.axhline(value, color=color, lw=1.2, ls=(0, (4, 3)), zorder=1)
+        axes.annotate(
+            f"{name} {value:.2f}",
+            (0, value),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 2),
+            textcoords="offset points",
+            va="bottom",
+            color=color,
+            fontsize=form.text - 1,
+            path_effects=[withStroke(linewidth=2, foreground="white")],
+        )
     # An untrained network may start far above everything that matters.
-    axes.set_ylim(low, min(high, max(2.6, low + 1)))
-    axes.set_xlim(left=0)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_ylim(low, min(high, max(1.5, low + 0.6)))
+    if logarithmic:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter("{x:g}" if axis == "seconds" else EngFormatter(sep=""))
     axes.set_xlabel(unit)
-    axes.set_ylabel("validation churn ratio")
+    axes.set_ylabel("churn ratio in validation, over Maglev's")
     axes.legend(loc="upper right", handlelength=2.4, borderaxespad=0.1)

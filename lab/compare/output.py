@@ -25,7 +25,7 @@ class Written:
     Attributes:
         html: the page.
         json: every figure in it.
-        figures: the PNGs.
+        figures: the pictures.
     """
 
     html: Path
@@ -73,7 +73,7 @@ def write_report(out: Path, page: str, content: Mapping[str, Any], figures: Sequ
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WorkError(f"cannot write the report to {out}: {error.strerror or error}") from error
-    paths = [out / f"{figure.name}.png" for figure in figures]
+    paths = [out / figure.file for figure in figures]
     for path, figure in zip(paths, figures, strict=True):
         write_bytes(path, figure.wide)
     write_json(out / JSON, content)

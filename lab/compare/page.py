@@ -49,11 +49,11 @@ def render_page(
     )
     environment.globals["at"] = lambda path: lookup(content, path)
     environment.globals["shown"] = lambda value, form: formats[form](value)
-    images = {f.name: {"wide": _data_uri(f.wide), "narrow": _data_uri(f.narrow)} for f in figures}
+    images = {f.name: {"wide": _data_uri(f.wide, f.ending), "narrow": _data_uri(f.narrow, f.ending)} for f in figures}
     page = environment.get_template(template).render(report=content, images=images, **more)
     # A number and its sign belong on one line.
     return page.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def _data_uri(image: bytes, ending: str) -> str:
+    return f"data:image/{ending};base64," + base64.b64encode(image).decode()

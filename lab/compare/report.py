@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 
-from lab.compare import words
+from lab.compare import answer, words
 from lab.compare.analysis import Analysis, Difference, Row
 from lab.compare.curves import Curve
+from lab.compare.explain import SHARES, Explanation
+from lab.compare.explain_figures import sentences
 from lab.compare.figures import Figure
 from lab.compare.methods import Method
 from lab.compare.page import lookup, render_page
@@ -36,6 +38,8 @@ def document(
     analyses: list[Analysis],
     methods: list[Method],
     curves: list[Curve],
+    levels: Mapping[str, float],
+    explanations: list[Explanation],
     figures: list[Figure],
     provenance: Mapping[str, Any],
     skipped: list[dict[str, str]],
@@ -46,22 +50,27 @@ def document(
         analyses: one for each suite, the main one first.
         methods: all that were compared.
         curves: learning curves.
+        levels: builder -> the churn ratio over that of Maglev.
+        explanations: what was learned.
         figures: as drawn.
         provenance: when, by which command, at which commit, from which runs.
         skipped: what could not be scored: {method, suite, reason}.
     """
     return {
         "format": 1,
-        "lead": words.lead(analyses[0]),
+        "lead": answer.lead(analyses),
+        "answer": [asdict(row) for row in answer.answer_rows(analyses)],
         **provenance,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads",
         "replicates": REPLICATES,
         "reduced": any(a.suite.count < a.suite.full for a in analyses),
         "summary": [{"heading": heading, "sentences": texts} for heading, texts in words.summary(analyses)],
-        "advice": [{"case": case, "choice": choice} for case, choice in words.advice(analyses)],
+        "advice": [{"case": case, "choice": choice} for case, choice in answer.advice(analyses)],
         "methods": {method.label: _method(method) for method in methods},
         "suites": [_suite(analysis) for analysis in analyses],
         "curves": [_curve(curve) for curve in curves],
+        "curve_levels": dict(levels),
+        "explanations": [_explanation(explanation) for explanation in explanations],
         "figures": [{"name": f.name, "title": f.title, "caption": f.caption, "alt": f.alt} for f in figures],
         "skipped": skipped,
     }
@@ -157,9 +166,25 @@ def _curve(curve: Curve) -> dict[str, Any]:
     return {
         "method": curve.method,
         "axis": curve.axis,
-        "seeds": [{"x": x.tolist(), "churn_ratio": y.tolist()} for x, y in curve.lines],
+        "size": curve.size,
+        "over_maglev_on_its_own_scenarios": curve.own,
+        "seeds": [{"x": x.tolist(), "churn_ratio_over_maglevs": y.tolist()} for x, y in curve.lines],
         "band_x": curve.band_x.tolist(),
         "band": [asdict(interval) for interval in curve.band],
+    }
+
+
+def _explanation(explanation: Explanation) -> dict[str, Any]:
+    dispersion = explanation.dispersion
+    return {
+        "method": explanation.method,
+        "kind": explanation.kind,
+        "seeds": explanation.seeds,
+        "sentences": sentences(explanation),
+        "churn_ratio": explanation.churn_ratio,
+        "importance": [{"feature": each.feature, "rise": asdict(each.rise)} for each in explanation.importance],
+        "dispersion": dispersion and {"best_share_of_pairs": SHARES.tolist(), **asdict(dispersion)},
+        "prices": None if explanation.prices is None else explanation.prices.tolist(),
     }
 
 

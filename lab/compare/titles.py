@@ -48,23 +48,19 @@ def by_n_title(analysis: Analysis) -> str:
     return f"Maglev moves most at n = {worst}: {moved} needlessly ({analysis.suite.title})"
 
 
-def learning_title(curves: list[Curve], axis: str, levels: Analysis | None) -> str:
+def learning_title(curves: list[Curve], axis: str) -> str:
     """When training passes Maglev."""
     parts = []
-    target = (levels.row("maglev").scores["churn_ratio"].value or 0.0) if levels else None
     for curve in curves:
         x, y = (curve.band_x, [i.value or 0.0 for i in curve.band]) if curve.band else curve.lines[0]
-        if target is None:
-            parts.append(f"{curve.method} ends at {y[-1]:.2f}")
-            continue
-        passed = next((at for at, value in zip(x, y, strict=True) if value < target), None)
+        passed = next((at for at, value in zip(x, y, strict=True) if value < 1), None)
         if passed is None:
             parts.append(f"{curve.method} does not")
         elif passed == x[0]:
             parts.append(f"{curve.method} from the first time on")
         else:
             parts.append(f"{curve.method} after {duration(passed) if axis == 'seconds' else count(passed) + ' steps'}")
-    return ("Passing Maglev in validation: " if target is not None else "Validation churn ratio: ") + "; ".join(parts)
+    return "Passing Maglev in validation: " + "; ".join(parts)
 
 
 def curve_ends(curves: list[Curve]) -> str:

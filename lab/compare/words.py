@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from lab.compare.analysis import Analysis, Difference, Row
-from lab.compare.methods import ENOUGH_SEEDS
 from lab.compare.statistics import Interval, Verdict, verdict
 
 __all__ = [
     "AXES",
     "KINDS",
     "WINS",
-    "advice",
     "against_best",
     "at_groups",
     "beats",
     "by_how_much",
     "count",
     "duration",
+    "evenness",
     "find",
-    "lead",
+    "headline",
     "learned",
     "names",
     "percent",
@@ -28,6 +27,8 @@ __all__ = [
     "seeds",
     "sides",
     "summary",
+    "times_as_long",
+    "unit",
 ]
 
 WINS: tuple[Verdict, ...] = ("better", "worse")
@@ -40,6 +41,7 @@ KINDS = {
     "learned": "learned in another way",
 }
 AXES = {"seconds": "training time", "env_steps": "environment steps", "pairs": "training pairs"}
+"""What training takes, by the name of its metric."""
 
 
 def percent(share: float | None) -> str:
@@ -74,6 +76,11 @@ def duration(seconds: float) -> str:
 def count(number: float) -> str:
     """A large count for people: `12,000`, `1.2 million`."""
     return f"{number / 1e6:.3g} million" if number >= 1e6 else f"{number:,.0f}"
+
+
+def unit(analysis: Analysis) -> str:
+    """What the suite's headline score is called."""
+    return "churn ratio" if analysis.headline == "churn_ratio" else "excess"
 
 
 def headline(analysis: Analysis, interval: Interval) -> str:
@@ -140,45 +147,6 @@ def summary(analyses: list[Analysis]) -> list[tuple[str, list[str]]]:
     return sections
 
 
-def lead(analysis: Analysis) -> list[str]:
-    """The result in a few sentences: the table to beat, and who beats it."""
-    if analysis.best_exact is None:
-        return [f"On {analysis.suite.title} every table trades evenness for stability."]
-    unit, best = _unit(analysis), analysis.row(analysis.best_exact)
-    score = headline(analysis, best.scores[analysis.headline])
-    sentences = [f"The table to beat on {analysis.suite.title} is {analysis.best_exact}: exactly even, {unit} {score}."]
-    for row in sorted(learned(analysis), key=lambda row: row.scores[analysis.headline].value or 0.0):
-        found = (find(analysis, row.method.label, a) for a in ("best exactly even classical", "Maglev"))
-        differences = [difference for difference in found if difference]
-        if not differences:
-            continue
-        who = f"{row.method.label} ({seeds(row)}){'' if row.exact else ', not exactly even,'}"
-        if any(difference.too_few_seeds for difference in differences):
-            sentences.append(
-                f"{who.rstrip(',')}: at first look, {unit} {names([_first_look(each) for each in differences])}."
-            )
-        else:
-            sentences.append(f"{who} {names([_beats_or_loses(each) for each in differences])}.")
-    return sentences
-
-
-def _first_look(difference: Difference) -> str:
-    value = difference.interval.value or 0.0
-    return f"{_size(difference)} {'below' if value < 0 else 'above'} {difference.baseline}"
-
-
-def _size(difference: Difference) -> str:
-    value = abs(difference.interval.value or 0.0)
-    return f"{value:.2f}" if difference.headline == "churn_ratio" else f"{100 * value:.1f} points"
-
-
-def _beats_or_loses(difference: Difference) -> str:
-    if difference.verdict == "no difference shown":
-        return f"is not shown to differ from {difference.baseline}"
-    by = _size(difference)
-    return f"{'beats' if difference.verdict == 'better' else 'loses to'} {difference.baseline} by {by}"
-
-
 def learned(analysis: Analysis) -> list[Row]:
     """The trained rows of a suite."""
     return [row for row in analysis.rows if row.method.kind != "classical" and row.method.trained]
@@ -198,8 +166,8 @@ def _winner(analysis: Analysis) -> str:
     label = analysis.suite.title
     if analysis.best_exact is None:
         return f"On {label} no classical table in this comparison is exactly even."
-    best, unit = analysis.row(analysis.best_exact), _unit(analysis)
-    text = f"On {label}, {analysis.best_exact} is the best classical table that is exactly even: {unit} "
+    best = analysis.row(analysis.best_exact)
+    text = f"On {label}, {analysis.best_exact} is the best classical table that is exactly even: {unit(analysis)} "
     text += headline(analysis, best.scores[analysis.headline])
     if analysis.best_exact != "maglev":
         text += f", where Maglev has {headline(analysis, analysis.row('maglev').scores[analysis.headline])}"
@@ -211,13 +179,9 @@ def _winner(analysis: Analysis) -> str:
     return text
 
 
-def _unit(analysis: Analysis) -> str:
-    return "churn ratio" if analysis.headline == "churn_ratio" else "excess"
-
-
 def _learned(analysis: Analysis, row: Row) -> str:
     label = row.method.label
-    text = f"On {analysis.suite.title}: {_unit(analysis)} "
+    text = f"On {analysis.suite.title}: {unit(analysis)} "
     text += f"{headline(analysis, row.scores[analysis.headline])}, {evenness(row)}"
     if row.scores["invalid"].value:
         text += f", with {percent(row.scores['invalid'].value)} of its entries on no present backend"
@@ -282,50 +246,15 @@ def _cost(analysis: Analysis, row: Row) -> str | None:
     if training.searched:
         text += f", and {duration(training.searched_seconds)} over all trials of the search ({training.searched})"
     times = row.single_seconds / analysis.row("maglev").single_seconds
-    return text + f". Building one table takes {duration(row.single_seconds)}: {_times(times)} times as long as Maglev."
+    return (
+        text
+        + f". Building one table takes {duration(row.single_seconds)}: {times_as_long(times)} times as long as Maglev."
+    )
 
 
-def _times(ratio: float) -> str:
+def times_as_long(ratio: float) -> str:
     """A ratio to two digits, without an exponent: `1.4`, `27`, `31,000`."""
     return f"{float(f'{ratio:.2g}'):,.10g}"
-
-
-def advice(analyses: list[Analysis]) -> list[tuple[str, str]]:
-    """When to use which: (the case, the choice and why). Nothing is advised that too few seeds stand behind."""
-    analysis = analyses[0]
-    unit = _unit(analysis)
-    rows = [row for row in analysis.rows if not 0 < row.method.seeds < ENOUGH_SEEDS]
-    choices = []
-
-    def say(case: str, row: Row, why: str) -> None:
-        score = analysis.headline if row.exact else "excess"
-        name, value = (
-            (unit, headline(analysis, row.scores[score])) if row.exact else ("excess", percent(row.scores[score].value))
-        )
-        choices.append((case, f"{row.method.label}: {name} {value}{why}"))
-
-    if analysis.best_exact:
-        winners = [r for r in learned(analysis) if r.exact and beats(analysis, r)]
-        if winners:
-            row = min(winners, key=lambda r: r.scores[analysis.headline].value or 0.0)
-            say("Exact evenness, fewest moves", row, f", shown better than {analysis.best_exact} over {seeds(row)}.")
-        case = "Exact evenness without training" if winners else "Exact evenness, fewest moves"
-        why = "." if winners else ". No trained table here is shown to be better over five seeds."
-        say(case, analysis.row(analysis.best_exact), why)
-    uneven = sorted((r for r in rows if r.on_front and not r.exact), key=lambda r: r.scores["imbalance"].value or 0.0)
-    if uneven:
-        say("Some unevenness is fine", uneven[0], f", {evenness(uneven[0])}.")
-    if len(uneven) > 1:
-        say("Stability above all", uneven[-1], f", {evenness(uneven[-1])}.")
-    # Modulo builds fastest and moves nearly everything: nobody who cares for stability is served by it.
-    ranked = [r for r in rows if r.exact and r.ranked and r.method.label != "modulo"]
-    if ranked:
-        fast = min(ranked, key=lambda r: r.single_seconds)
-        say("Tables must be built fast", fast, f"; one table takes {duration(fast.single_seconds)}.")
-    stateful = next((r for r in rows if not r.method.stateless), None)
-    if stateful:
-        say("Balancers share their history", stateful, " is what knowing the table in force would buy.")
-    return choices
 
 
 def beats(analysis: Analysis, row: Row) -> bool:

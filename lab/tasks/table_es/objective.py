@@ -14,7 +14,7 @@ from envs.scoring import transition_scores
 from lab.tables.priced import build_stack
 from lab.tasks.table_es.config import TableEsConfig
 
-__all__ = ["Fleets", "draw", "relative"]
+__all__ = ["Fleets", "draw", "relative", "validation_scenarios"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,12 @@ def _together(batches: list[ScenarioBatch]) -> ScenarioBatch:
         return np.concatenate([np.pad(array, pad) for array, pad in zip(arrays, pads, strict=True)])
 
     return ScenarioBatch(joined("hashes"), joined("before"), joined("after"), joined("ids"), batches[0].size)
+
+
+def validation_scenarios(config: TableEsConfig) -> ScenarioBatch:
+    """The scenarios that a search is validated on, beside fleets; the same for every seed."""
+    fleets = draw(config, "validation")
+    return fleets.pairs.select(fleets.scenarios)
 
 
 def relative(config: TableEsConfig, stack: NDArray[np.int64], fleets: Fleets) -> dict[str, NDArray[np.float64]]:

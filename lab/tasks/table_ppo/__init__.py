@@ -3,6 +3,6 @@
 from lab.tasks.table_ppo.algorithm import check
 from lab.tasks.table_ppo.config import TablePpoConfig
 from lab.tasks.table_ppo.fit import fit
-from lab.tasks.table_ppo.validation import OBJECTIVE
+from lab.tasks.table_ppo.validation import OBJECTIVE, validation_scenarios
 
-__all__ = ["OBJECTIVE", "TablePpoConfig", "check", "fit"]
+__all__ = ["OBJECTIVE", "TablePpoConfig", "check", "fit", "validation_scenarios"]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from envs.scenarios import ScenarioConfig, sample_batch, stream
+from envs.scenarios import ScenarioBatch, ScenarioConfig, sample_batch, stream
 from lab.tables import judging
 from lab.tables.sequential import SequentialTables
-from lab.tasks.table_ppo.config import VALIDATION_SIZE
+from lab.tasks.table_ppo.config import VALIDATION_SIZE, TablePpoConfig
 
-__all__ = ["OBJECTIVE", "Validation"]
+__all__ = ["OBJECTIVE", "Validation", "validation_scenarios"]
 
 OBJECTIVE = f"validation/{judging.OBJECTIVE}"
 """The metric that is minimised."""
+
+
+def validation_scenarios(config: TablePpoConfig) -> ScenarioBatch:
+    """The scenarios that a training is validated on, the same for every seed."""
+    return Validation(config.validation_pairs).batch
 
 
 class Validation:

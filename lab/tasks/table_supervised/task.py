@@ -26,7 +26,7 @@ from lab.tasks.table_supervised.config import TableSupervisedConfig
 from lab.tasks.table_supervised.data import batch_of
 from lab.tasks.table_supervised.losses import WEIGHTS, losses, plan_of, total
 
-__all__ = ["TASK", "SupervisedTables", "fit"]
+__all__ = ["TASK", "SupervisedTables", "fit", "validation_scenarios"]
 
 _WARM_UP = 20
 """Steps over which the learning rate rises to its value: Adam's first steps follow noise."""
@@ -117,7 +117,7 @@ class SupervisedTables:
         """
         config = members.configs[0]
         assert isinstance(config, TableSupervisedConfig)
-        scenarios = _validation(config.scenarios(), config.validation_scenarios)
+        scenarios = validation_scenarios(config)
         stack = [ScoredTables(cast(Scorer, copy.deepcopy(module)), config.decoder) for module in members.modules()]
         before, after = (
             build_stack(stack, scenarios.hashes, present, scenarios.size)
@@ -149,6 +149,11 @@ class SupervisedTables:
         }
         options = config.options().model_dump(mode="json")
         learned.save(directory, config.network, options, best, meta, untrained=untrained)
+
+
+def validation_scenarios(config: TableSupervisedConfig) -> ScenarioBatch:
+    """The scenarios that a training is validated on, the same for every seed."""
+    return _validation(config.scenarios(), config.validation_scenarios)
 
 
 @functools.lru_cache(maxsize=4)

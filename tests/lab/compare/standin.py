@@ -17,6 +17,7 @@ from lab.runs import Plan, Run
 from lab.tables import learned
 from lab.tables.greedy import assign_batch
 from lab.tables.hashing import independent_scores, stratified_scores
+from lab.tables.networks import EquivariantOptions, EquivariantScorer
 
 ARCHITECTURE = f"{__name__}:StandIn"
 
@@ -87,7 +88,8 @@ def make_run(
     family = family or ("ppo" if "ppo" in experiment else "supervised")
     rng = np.random.default_rng(1)
     for index, noise in enumerate(noises):
-        run.add_trial(index, {"seed": index} | {key: values[index] for key, values in (searched or {}).items()})
+        searched_values = {key: values[index] for key, values in (searched or {}).items()}
+        run.add_trial(index, {"seed": index, "size": size or 47} | searched_values)
         if not finished:
             continue
         for iteration in range(1, 13):
@@ -101,4 +103,19 @@ def make_run(
             learned.save(folder, f"stand-in-{family}", options, state, {"experiment": experiment}, untrained=before)
         run.end_trial(index, "finished")
     run.finish("finished" if finished else "interrupted")
+    return run
+
+
+def pair_run(column: int, seeds: int = 2, *, sees_set: bool = False, experiment: str = "table_supervised") -> Run:
+    """Scorers that read one column of their features: 0 is a wave of the first ring offset, -1 counts from behind."""
+    options = EquivariantOptions(width=1, depth=0, frequencies=1, strata=1, sees_set=sees_set)
+    run = make_run(experiment, (0.1,) * seeds)
+    for seed in range(seeds):
+        scorer = EquivariantScorer(options)
+        state = {name: torch.zeros_like(tensor) for name, tensor in scorer.state_dict().items()}
+        state["embed.weight"][0, column] = 1.0
+        # Far from 0 the activation is monotone: scores are ordered as what is read.
+        state["embed.bias"][:] = 20.0
+        state["head.weight"][:] = 1.0
+        learned.save(run.trial_folder(seed), "equivariant", options.model_dump(), state, {"size": 47}, untrained=state)
     return run

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from lab.compare import titles, words
+from lab.compare import answer, titles, words
 from lab.compare.analysis import analyse
 from lab.compare.evaluate import SCORES, Evaluation
 from lab.compare.methods import Method
@@ -168,8 +170,12 @@ def test_words_say_who_wins_and_where_learning_loses(found):
     text = " ".join(sentence for _, sentences in words.summary([found]) for sentence in sentences)
     assert "against even, better by" in text
     assert "worse at every n (better nowhere)" in text
-    assert words.lead(found)[1].startswith("net (5 seeds) beats even by 2.")
-    choice = dict(words.advice([found]))["Exact evenness, fewest moves"]
+    maglev, best = answer.lead([found])
+    assert maglev.startswith("Yes: net (5 seeds) moves 3.1 % [")
+    assert "of all entries needlessly, Maglev 8.0 % [" in maglev
+    assert "; better by 4." in maglev
+    assert best.startswith("Against even, the best classical table that is exactly even: better by 2.")
+    choice = dict(answer.advice([found]))["Exactly even, fewest moves"]
     assert choice.startswith("net: excess")
     assert "shown better than even over 5 seeds" in choice
 
@@ -178,9 +184,9 @@ def test_one_seed_is_never_advised():
     rng = np.random.default_rng(6)
     one = trained("one", 1, before=False)
     found = analyse(SUITE, {classical("maglev"): scored(rng, 0.08), one: scored(rng, 0.01, 1)})
-    assert dict(words.advice([found]))["Exact evenness, fewest moves"].startswith("maglev")
+    assert dict(answer.advice([found]))["Exactly even, fewest moves"].startswith("maglev")
     assert "one seed: not a result" in titles.pareto_title(found)
-    assert "one seed: not a result" in words.lead(found)[1]
+    assert answer.lead([found])[0].startswith("Too few seeds to say. At first look one (one seed: not a result) moves ")
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
@@ -199,14 +205,20 @@ def test_on_fewer_than_five_seeds_nothing_is_said_to_win_or_lose(count):
         },
     )
     note = "one seed: not a result" if count == 1 else f"{count} seeds: too few for a result"
-    sentences = words.lead(found)
-    assert any(text.startswith(f"good ({note}): at first look, excess 4.") for text in sentences)
+    sentences = answer.lead([found])
+    assert sentences[0].startswith(f"Too few seeds to say. At first look good ({note}) moves ")
+    assert "lower by 4." in sentences[1]
     texts = [*sentences, titles.pareto_title(found), titles.by_n_title(found)]
     texts += [sentence for _, section in words.summary([found]) for sentence in section]
     assert not [text for text in texts for word in ("beats", "loses", "better", "worse") if word in text]
     assert all(note in text for text in texts if text.startswith("good") and "needlessly" in text)
+    trained_rows = [row for row in answer.answer_rows([found]) if row.method in ("good", "bad", "uneven")]
+    assert len(trained_rows) == 3
+    for row in trained_rows:
+        assert note in row.note
+        assert not any(word in row.maglev + row.best + row.maglev_where for word in ("better", "worse"))
     assert {words.says(d) for d in found.differences if d.seeds} == {"lower", "higher"}
-    assert not [choice for _, choice in words.advice([found]) if choice.startswith(("good", "bad", "uneven"))]
+    assert not [choice for _, choice in answer.advice([found]) if choice.startswith(("good", "bad", "uneven"))]
 
 
 @pytest.mark.parametrize(
@@ -214,3 +226,58 @@ def test_on_fewer_than_five_seeds_nothing_is_said_to_win_or_lose(count):
 )
 def test_durations_are_for_people(seconds, text):
     assert words.duration(seconds) == text
+
+
+def answered(level, **kwargs):
+    rng = np.random.default_rng(11)
+    scores = {classical("maglev"): scored(rng, 0.08), classical("even"): scored(rng, 0.05)}
+    return analyse(SUITE, scores | {trained("net", before=False, **kwargs): scored(rng, level, 5)})
+
+
+@pytest.mark.parametrize(("level", "says"), [(0.04, "Yes: "), (0.2, "No: "), (0.08, "It is not shown to: ")])
+def test_the_answer_is_that_of_the_interval(level, says):
+    assert answer.lead([answered(level)])[0].startswith(says)
+
+
+def test_the_first_table_holds_who_wins_at_what_cost_and_where(found):
+    rows = {row.method: row for row in answer.answer_rows([found])}
+    assert list(rows) == ["net", "worse", "even", "maglev"]
+    assert rows["net"].maglev.startswith("better by 4.")
+    assert rows["net"].best_where == "better at every n"
+    assert rows["worse"].maglev_where == "worse at every n"
+    assert rows["net"].building == "10 µs (1 ×)"
+    assert (rows["maglev"].maglev, rows["even"].best) == ("", "")
+
+
+def test_an_even_table_answers_before_an_uneven_one_that_moves_less():
+    rng = np.random.default_rng(12)
+    found = analyse(
+        SUITE,
+        {
+            classical("maglev"): scored(rng, 0.08),
+            trained("even", before=False): scored(rng, 0.05, 5),
+            trained("slack", before=False): scored(rng, 0.0, 5, even=False),
+            trained("nowhere", before=False): scored(rng, 0.0, 5, invalid=0.01),
+        },
+    )
+    assert answer.lead([found])[0].startswith("Yes: even (5 seeds)")
+
+
+def test_without_anything_trained_the_answer_names_the_table_to_beat():
+    rng = np.random.default_rng(13)
+    found = analyse(SUITE, {classical("maglev"): scored(rng, 0.08), classical("even"): scored(rng, 0.05)})
+    (sentence,) = answer.lead([found])
+    assert sentence.startswith("Nothing trained is compared: the table to beat on churn-47, first 60 is even")
+
+
+def test_where_n_is_told_by_another_suite_that_suite_and_its_table_to_beat_are_named():
+    rng = np.random.default_rng(14)
+    net = trained("net", before=False)
+    main = {classical("maglev"): scored(rng, 0.08), classical("one"): scored(rng, 0.05), net: scored(rng, 0.02, 5)}
+    other = dict(zip((classical("maglev"), classical("two"), net), main.values(), strict=True))
+    plain = replace(SUITE, name="scenarios-47", groups={"all": SUITE.groups["16"]})
+    pooled = {method: Evaluation({"all": evaluation.scores["16"]}, 1e-5, 1e-5) for method, evaluation in main.items()}
+    rows = {row.method: row for row in answer.answer_rows([analyse(plain, pooled), analyse(SUITE, other)])}
+    assert rows["net"].maglev_where == "better at every n, churn-47"
+    assert rows["net"].best_where == "better at every n, churn-47 against two"
+    assert rows["one"].best_where == ""

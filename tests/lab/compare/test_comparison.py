@@ -37,13 +37,15 @@ def test_a_comparison_writes_its_report_and_notes_its_readings(tmp_path):
     )
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "excess-by-n-churn-47.png",
+        "fleet.webp",
         "learning-curves.png",
         "pareto-churn-47.png",
         "report.html",
         "report.json",
     ]
     assert found.html.parent == tmp_path / "out"
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in found.figures)
+    starts = {".png": b"\x89PNG", ".webp": b"RIFF"}
+    assert all(path.read_bytes().startswith(starts[path.suffix]) for path in found.figures)
     assert steps[-1][0] == steps[-1][1] == (2 + 2 * 2) * 20 * 6
     assert [done for done, _, _ in steps] == sorted(done for done, _, _ in steps)
     readings = Run(run.folder).manifest.readings

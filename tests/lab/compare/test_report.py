@@ -11,7 +11,7 @@ from lab.compare.report import FORMATS, lookup
 from lab.files import read_json
 
 from .chromium import SIZES, browser_test, contrast, launched, opened
-from .standin import make_run, register
+from .standin import make_run, pair_run, register
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,7 @@ def report(tmp_path_factory):
         runs = [
             make_run("table_supervised", (0.001, 0.002, 0.0015)),
             make_run("table_ppo", (0.02,), steps="env_steps", kind="sweep"),
+            pair_run(-2, experiment="a_scorer"),
         ]
         builders = ["maglev", "balanced-stratified", "rendezvous", "stateful-optimum"]
         names = [str(run.folder) for run in runs]
@@ -58,13 +59,33 @@ def test_the_page_is_no_wider_than_the_screen(page):
 @browser_test
 def test_every_image_is_there_and_is_described(page):
     images = page.evaluate("[...document.images].map(i => [i.naturalWidth, i.alt.length, i.complete])")
-    assert len(images) == 5
+    assert len(images) == 7
     assert all(width > 300 and alt > 40 and complete for width, alt, complete in images)
 
 
 @browser_test
 def test_the_first_figure_is_the_pareto_plot(page):
     assert page.evaluate("document.querySelector('figure').id") == "pareto-churn-47"
+
+
+@browser_test
+def test_the_first_screen_answers(browser, report):
+    with opened(browser, report / "report.html", (1280, 900)) as page:
+        ends = page.evaluate(
+            "['.lead', '.answer', '.cases'].map(s => document.querySelector(s).getBoundingClientRect().bottom)"
+        )
+        assert ends == sorted(ends)
+        assert ends[-1] < 900
+        assert page.evaluate("document.querySelector('h1').textContent") == "Does learning beat Maglev?"
+        table = page.evaluate("(e => [e.scrollWidth, e.clientWidth])(document.querySelector('.answer'))")
+        assert table[0] <= table[1]
+
+
+@browser_test
+def test_the_animation_and_what_was_learned_are_in_the_page(page):
+    assert page.evaluate("document.querySelector('#fleet img').currentSrc").startswith("data:image/webp")
+    assert page.evaluate("document.querySelectorAll('#learned figure').length") == 1
+    assert "Its scores are stratified" in page.evaluate("document.querySelector('#learned').textContent")
 
 
 @browser_test
