@@ -7,7 +7,7 @@ with the highest mean reward, as a table builder of its own.
 from ray import tune
 
 from lab.experiment import Experiment, register
-from lab.tasks.table_bandit import OBJECTIVE, TableBanditConfig, fit
+from lab.tasks.table_bandit import OBJECTIVE, TableBanditConfig, fit, validation_scenarios
 
 register(
     Experiment(
@@ -15,6 +15,7 @@ register(
         summary="the best of the classical builders, found by a bandit",
         config=TableBanditConfig,
         fit=fit,
+        validation=validation_scenarios,
         space={
             "explore": tune.choice(["epsilon", "ucb"]),
             "epsilon": tune.uniform(0.1, 1.0),

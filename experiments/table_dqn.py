@@ -8,7 +8,7 @@ first for the reason that it does with PPO.
 from ray import tune
 
 from lab.experiment import Experiment, register
-from lab.tasks.table_dqn import OBJECTIVE, TableDqnConfig, fit
+from lab.tasks.table_dqn import OBJECTIVE, TableDqnConfig, fit, validation_scenarios
 
 register(
     Experiment(
@@ -16,6 +16,7 @@ register(
         summary="a table given out step by step by a policy that DQN trains",
         config=TableDqnConfig,
         fit=fit,
+        validation=validation_scenarios,
         space={
             "order": tune.choice(["entries", "pairs"]),
             "learning_rate": tune.loguniform(1e-3, 1e-2),

@@ -7,7 +7,7 @@ learns faster. With `supervised_share` it begins with gradient descent on plans,
 from ray import tune
 
 from lab.experiment import Experiment, register
-from lab.tasks.table_one_shot import TASK, TableOneShotConfig, fit
+from lab.tasks.table_one_shot import TASK, TableOneShotConfig, fit, validation_scenarios
 
 register(
     Experiment(
@@ -15,6 +15,7 @@ register(
         summary="whole tables drawn at once by a policy that REINFORCE trains",
         config=TableOneShotConfig,
         fit=fit,
+        validation=validation_scenarios,
         space={
             "learning_rate": tune.loguniform(3e-3, 3e-2),
             "spread_start": tune.loguniform(0.05, 0.5),

@@ -9,7 +9,7 @@ environment steps and in seconds, and how good it is on the suites.
 from ray import tune
 
 from lab.experiment import Experiment, register
-from lab.tasks.table_rl_grid import CELLS, OBJECTIVE, TableRlGridConfig, fit
+from lab.tasks.table_rl_grid import CELLS, OBJECTIVE, TableRlGridConfig, fit, validation_scenarios
 
 register(
     Experiment(
@@ -17,6 +17,7 @@ register(
         summary="formulations x algorithms of reinforcement learning, on equal environment steps",
         config=TableRlGridConfig,
         fit=fit,
+        validation=validation_scenarios,
         space={"cell": tune.choice(list(CELLS)), "seed": tune.choice([0, 1, 2, 3, 4])},
         metric=OBJECTIVE,
         mode="min",
@@ -25,9 +26,9 @@ register(
         presets={
             # About a second a trial, to see that all cells run.
             "quick": {"env_steps": 12_000},
-            # A minute or two a trial.
+            # Half a minute to a minute a trial.
             "default": {},
-            "full": {"env_steps": 12_000_000},
+            "full": {"env_steps": 6_000_000},
         },
     )
 )

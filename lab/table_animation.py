@@ -146,9 +146,10 @@ def follow(fleet: Fleet, builders: Mapping[str, str], size: int) -> list[Moves]:
         builder.check(size, len(fleet.keys))
         tables = builder.build_batch(np.ascontiguousarray(hashes), fleet.present, size, None)
         kinds = np.zeros(tables.shape, dtype=np.int64)
+        whole = np.ones((2, size), dtype=np.bool_)
         for step in range(1, len(tables)):
             before, after = fleet.present[step - 1 : step + 1]
-            kinds[step] = Frame(list(fleet.keys), before, after, tables[step - 1 : step + 1], (size, size)).moves
+            kinds[step] = Frame(list(fleet.keys), before, after, tables[step - 1 : step + 1], whole).moves
         found.append(Moves(label, tables, kinds == EXCESS, kinds == FORCED))
     return found
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from lab.compare.evaluate import Evaluation
+from lab.compare.front import Fronts, fronts
 from lab.compare.methods import ENOUGH_SEEDS, Method
 from lab.compare.resampling import MEANS, Floats, Resampled
 from lab.compare.statistics import (
@@ -107,6 +108,7 @@ class Analysis:
     differences: list[Difference]
     best_exact: str | None
     best_classical: str | None
+    fronts: Fronts | None = None
 
     @property
     def headline(self) -> str:
@@ -151,7 +153,7 @@ def analyse(suite: Suite, evaluations: Mapping[Method, Evaluation]) -> Analysis:
     # Uneven tables force other moves than even ones, so among them it is the needless moves that can be compared.
     best_any = _best(classical, "excess")
     differences = _differences(suite, {row.method.label: row for row in rows}, resampled, best_exact, best_any)
-    return Analysis(suite, rows, differences, best_exact, best_any)
+    return Analysis(suite, rows, differences, best_exact, best_any, fronts(suite, evaluations))
 
 
 def _row(method: Method, evaluation: Evaluation, resampled: Resampled) -> Row:

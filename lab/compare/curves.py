@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from envs.scenarios import ScenarioBatch, ScenarioConfig, sample_batch, stream
 from lab import experiment
 from lab.compare.methods import Kind, Method, Training
+from lab.compare.quantiles import seed_quantiles
 from lab.compare.statistics import Interval, generator, stratified_interval
 from lab.config import parse
 from lab.errors import RequestError
@@ -23,11 +24,13 @@ from lab.runs import Run, Trial
 from lab.tables.judging import measure
 from lab.tables.registry import build_batch
 
-__all__ = ["AXES", "LEVEL_PAIRS", "METRIC", "Curve", "curves", "levels"]
+__all__ = ["AXES", "LEVEL_PAIRS", "METRIC", "Curve", "Passing", "curves", "levels", "passing"]
 
 AXES = ("seconds", "env_steps")
 
 METRIC = "validation/churn_ratio"
+EVEN_METRIC = "validation/even_churn_ratio"
+"""Where it is recorded, it is what is drawn: an uneven table changes little, so what is uneven counts as moves, too."""
 
 LEVEL_PAIRS = 2000
 """Scenarios of the validation stream that tables without training are held against Maglev on."""
@@ -65,6 +68,42 @@ class Curve:
     lines: tuple[tuple[Floats, Floats], ...]
     band_x: Floats
     band: tuple[Interval, ...]
+
+
+@dataclass(frozen=True)
+class Passing:
+    """What a method takes until it changes less than Maglev in validation.
+
+    Attributes:
+        method: its label.
+        seeds, passed: how many there are, and how many of them ever do.
+        at: axis -> the median over seeds of the first validation that does, None where more than half never do.
+    """
+
+    method: str
+    seeds: int
+    passed: int
+    at: dict[str, Interval]
+
+
+def passing(curves: list[Curve]) -> list[Passing]:
+    """`Passing` of every method with a curve along each of `AXES`, the one with the fewest steps first."""
+    by_method: dict[str, dict[str, Curve]] = {}
+    for curve in curves:
+        by_method.setdefault(curve.method, {})[curve.axis] = curve
+    found = []
+    for method, by_axis in by_method.items():
+        if set(AXES) <= set(by_axis):
+            firsts = {
+                axis: np.array([[x[y < 1][0] if (y < 1).any() else np.inf] for x, y in by_axis[axis].lines])
+                for axis in AXES
+            }
+            at = {
+                axis: seed_quantiles(values, (0.5,), generator("passing", method, axis))[0]
+                for axis, values in firsts.items()
+            }
+            found.append(Passing(method, len(firsts[AXES[0]]), int(np.isfinite(firsts[AXES[0]]).sum()), at))
+    return sorted(found, key=lambda each: each.at["env_steps"].value or np.inf)
 
 
 def curves(methods: list[Method]) -> list[Curve]:
@@ -125,12 +164,13 @@ def _lines(run: Run, training: Training, axis: str, size: int) -> list[tuple[Flo
     metrics, column, scale = run.metrics(), axis, 1.0
     if axis == "env_steps" and training.steps_name == "pairs":
         column, scale = "pairs", 2.0 * size
-    if not {column, METRIC} <= set(metrics.columns):
+    metric = EVEN_METRIC if EVEN_METRIC in metrics.columns else METRIC
+    if not {column, metric} <= set(metrics.columns):
         return []
     lines = []
     for trial in training.trials:
         # Not every iteration validates, and a ratio over 0 is not defined.
-        rows = metrics[metrics["trial"] == trial][[column, METRIC]].dropna().sort_values(column)
+        rows = metrics[metrics["trial"] == trial][[column, metric]].dropna().sort_values(column)
         points = rows.to_numpy(dtype=np.float64)
         points = points[np.isfinite(points).all(axis=1)]
         if len(points):

@@ -13,6 +13,7 @@ from lab.compare import titles, words
 from lab.compare.analysis import Analysis, Row
 from lab.compare.curves import LEVEL_PAIRS, Curve
 from lab.compare.drawing import COLORS, GREEN, INK, LINES, MARKERS, Figure, Format, color_of, make
+from lab.compare.front_figure import draw_fronts
 from lab.compare.pareto import pareto
 from lab.compare.statistics import Interval
 
@@ -28,6 +29,7 @@ def draw(analyses: list[Analysis], curves: list[Curve], levels: Mapping[str, flo
         levels: builder -> the churn ratio over Maglev's, drawn as a horizontal line beside them.
     """
     figures = [pareto(analysis) for analysis in analyses]
+    figures += [draw_fronts(analysis.suite, analysis.fronts) for analysis in analyses if analysis.fronts is not None]
     figures += [_by_n(analysis) for analysis in analyses if analysis.suite.by_n]
     for axis in dict.fromkeys(curve.axis for curve in curves):
         figures.append(_learning([c for c in curves if c.axis == axis], axis, levels))

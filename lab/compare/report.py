@@ -12,10 +12,11 @@ import torch
 
 from lab.compare import answer, words
 from lab.compare.analysis import Analysis, Difference, Row
-from lab.compare.curves import Curve
+from lab.compare.curves import Curve, Passing, passing
 from lab.compare.explain import SHARES, Explanation
 from lab.compare.explain_figures import sentences
 from lab.compare.figures import Figure
+from lab.compare.front import Fronts
 from lab.compare.methods import Method
 from lab.compare.page import lookup, render_page
 from lab.compare.statistics import REPLICATES
@@ -70,6 +71,7 @@ def document(
         "suites": [_suite(analysis) for analysis in analyses],
         "curves": [_curve(curve) for curve in curves],
         "curve_levels": dict(levels),
+        "passing": [_passing(each) for each in passing(curves)],
         "explanations": [_explanation(explanation) for explanation in explanations],
         "figures": [{"name": f.name, "title": f.title, "caption": f.caption, "alt": f.alt} for f in figures],
         "skipped": skipped,
@@ -123,6 +125,20 @@ def _suite(analysis: Analysis) -> dict[str, Any]:
         "best_classical": analysis.best_classical,
         "parts": [{"heading": heading, "rows": [_row(row) for row in rows]} for heading, rows in analysis.ordered()],
         "differences": [_difference(index, each) for index, each in enumerate(analysis.differences)],
+        "fronts": None if analysis.fronts is None else _fronts(analysis.fronts),
+    }
+
+
+def _fronts(both: Fronts) -> dict[str, Any]:
+    return {
+        "largest_load": both.corner[0],
+        "most_excess": both.corner[1],
+        "lead": both.lead,
+        "behind": both.behind,
+        **{
+            side: {"methods": list(front.labels), "points": front.points.tolist(), "area": asdict(front.area)}
+            for side, front in (("classical", both.classical), ("learned", both.learned))
+        },
     }
 
 
@@ -171,6 +187,15 @@ def _curve(curve: Curve) -> dict[str, Any]:
         "seeds": [{"x": x.tolist(), "churn_ratio_over_maglevs": y.tolist()} for x, y in curve.lines],
         "band_x": curve.band_x.tolist(),
         "band": [asdict(interval) for interval in curve.band],
+    }
+
+
+def _passing(each: Passing) -> dict[str, Any]:
+    return {
+        "method": each.method,
+        "seeds": each.seeds,
+        "passed": each.passed,
+        **{axis: asdict(interval) for axis, interval in each.at.items()},
     }
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from lab.compare.l1.evaluate import Scores
 from lab.compare.l1.methods import Method
-from lab.compare.l1.quantiles import Floats, quantile, seed_quantiles
 from lab.compare.l1.success import DECIDES, SUCCESS, Moment, Proportion, first_step, settled_step, wilson
+from lab.compare.quantiles import Floats, quantile, seed_quantiles
 from lab.compare.statistics import Interval, generator
 from lab.runs import Trial
 from lab.tasks.l1_norm.measures import LARGEST

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lab.compare.l1.quantiles import Floats
+from lab.compare.quantiles import Floats
 from lab.errors import RequestError
 from lab.sweep.stack import Mapped, Stack
 from lab.tasks.l1_norm.artefact import MODEL, load_model

@@ -10,10 +10,10 @@ from lab.compare.l1.evaluate import Question, Scores, cost, load, score
 from lab.compare.l1.grid import Grid, grid
 from lab.compare.l1.methods import Method, methods_of
 from lab.compare.l1.patterns import CONVERGED_AT, Outcome, Study, outcomes, studies
-from lab.compare.l1.quantiles import Floats, seed_quantiles
 from lab.compare.l1.success import DECIDES
 from lab.compare.l1.words import shown_share
 from lab.compare.methods import ENOUGH_SEEDS
+from lab.compare.quantiles import Floats, seed_quantiles
 from lab.compare.statistics import Interval, generator
 from lab.errors import RequestError
 from lab.runs import ARTEFACT, Run

@@ -10,8 +10,8 @@ import numpy as np
 
 from lab.compare.l1.evaluate import Scores
 from lab.compare.l1.methods import NOT_OF_THE_METHOD
-from lab.compare.l1.quantiles import Floats, quantile, seed_quantiles
 from lab.compare.l1.success import Finding, Proportion, finding, first_step, wilson
+from lab.compare.quantiles import Floats, quantile, seed_quantiles
 from lab.compare.statistics import Interval, generator
 from lab.runs import Run, Trial
 from lab.tasks.l1_norm.signs import PATTERNS, Pattern

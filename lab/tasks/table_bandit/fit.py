@@ -21,7 +21,7 @@ from lab.tables.arm import ArmOptions, ArmTables, arm_builder
 from lab.tasks.checkpoint_files import read_progress, read_weights, write_progress
 from lab.tasks.table_bandit.config import TableBanditConfig
 
-__all__ = ["OBJECTIVE", "choose", "fit", "rewards"]
+__all__ = ["OBJECTIVE", "choose", "fit", "rewards", "validation_scenarios"]
 
 OBJECTIVE = f"validation/{judging.OBJECTIVE}"
 """The metric that is minimised."""
@@ -44,6 +44,11 @@ class Progress(Config):
     seconds: float = 0.0
     got: float = 0.0
     could: list[float] = Field(default_factory=list)
+
+
+def validation_scenarios(config: TableBanditConfig) -> ScenarioBatch:
+    """The scenarios that an arm is validated on, those of `table_ppo`."""
+    return sample_batch(config.scenario(_VALIDATED_SIZE), config.validation_pairs, stream("validation", 0))
 
 
 def rewards(config: TableBanditConfig, scenarios: ScenarioBatch) -> NDArray[np.float64]:
@@ -101,7 +106,7 @@ def fit(config: TableBanditConfig, report: Report, *, resume: Path | None = None
         tables.load_state_dict(read_weights(resume / learned.MODEL, what))
     pulls = tables.pulls.numpy().copy()
     sums = tables.means.numpy() * pulls
-    held_out = sample_batch(config.scenario(_VALIDATED_SIZE), config.validation_pairs, stream("validation", 0))
+    held_out = validation_scenarios(config)
     validated: dict[str, dict[str, float]] = {}
     started = time.perf_counter() - progress.seconds
     metrics: dict[str, float] = {}

@@ -2,6 +2,6 @@
 
 from lab.tasks.table_dqn.config import TableDqnConfig
 from lab.tasks.table_dqn.fit import fit
-from lab.tasks.table_ppo.validation import OBJECTIVE
+from lab.tasks.table_ppo.validation import OBJECTIVE, validation_scenarios
 
-__all__ = ["OBJECTIVE", "TableDqnConfig", "fit"]
+__all__ = ["OBJECTIVE", "TableDqnConfig", "fit", "validation_scenarios"]

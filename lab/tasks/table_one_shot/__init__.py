@@ -2,5 +2,6 @@
 
 from lab.tasks.table_one_shot.config import TableOneShotConfig
 from lab.tasks.table_one_shot.task import TASK, OneShotTables, fit
+from lab.tasks.table_supervised import validation_scenarios
 
-__all__ = ["TASK", "OneShotTables", "TableOneShotConfig", "fit"]
+__all__ = ["TASK", "OneShotTables", "TableOneShotConfig", "fit", "validation_scenarios"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from envs.scenarios import ScenarioBatch, ScenarioConfig, sample_batch, stream
 from lab.tables import judging
 from lab.tables.sequential import SequentialTables
-from lab.tasks.table_ppo.config import VALIDATION_SIZE, TablePpoConfig
+from lab.tasks.table_ppo.config import VALIDATION_SIZE, SequentialConfig
 
 __all__ = ["OBJECTIVE", "Validation", "validation_scenarios"]
 
@@ -13,7 +13,7 @@ OBJECTIVE = f"validation/{judging.OBJECTIVE}"
 """The metric that is minimised."""
 
 
-def validation_scenarios(config: TablePpoConfig) -> ScenarioBatch:
+def validation_scenarios(config: SequentialConfig) -> ScenarioBatch:
     """The scenarios that a training is validated on, the same for every seed."""
     return Validation(config.validation_pairs).batch
 

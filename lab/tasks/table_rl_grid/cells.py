@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from envs.scenarios import ScenarioBatch
 from lab.config import Config
 from lab.experiment import Fit
 from lab.tasks import table_bandit, table_dqn, table_one_shot, table_ppo, table_supervised
@@ -29,6 +30,7 @@ class Cell:
         config: its configuration.
         fields: what differs from that configuration's defaults.
         steps: `config -> environment steps of an iteration`.
+        validation: `config -> the scenarios that it is validated on`.
     """
 
     formulation: str
@@ -36,6 +38,7 @@ class Cell:
     fit: Fit
     config: type[Config]
     steps: Callable[[Any], int]
+    validation: Callable[[Any], ScenarioBatch]
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     def resolve(self, env_steps: int, shared: Mapping[str, Any]) -> Config:
@@ -67,17 +70,29 @@ def _bandit(config: Any) -> int:
 
 def _ppo(formulation: str, **fields: Any) -> Cell:
     common = {"entropy": 0.09, "entropy_final": 0.02, "learning_rate_final": 3e-4, **fields}
-    return Cell(formulation, "PPO", table_ppo.fit, table_ppo.TablePpoConfig, _sequential, common)
+    return Cell(
+        formulation, "PPO", table_ppo.fit, table_ppo.TablePpoConfig, _sequential, table_ppo.validation_scenarios, common
+    )
 
 
 def _dqn(formulation: str, **fields: Any) -> Cell:
     common = {"learning_rate": 3e-3, "learning_rate_final": 3e-4, **fields}
-    return Cell(formulation, "DQN", table_dqn.fit, table_dqn.TableDqnConfig, _sequential, common)
+    return Cell(
+        formulation, "DQN", table_dqn.fit, table_dqn.TableDqnConfig, _sequential, table_ppo.validation_scenarios, common
+    )
 
 
 def _reinforce(formulation: str, algorithm: str = "REINFORCE", **fields: Any) -> Cell:
     common = {"steps": 5, "checkpoint_every": 5, **fields}
-    return Cell(formulation, algorithm, table_one_shot.fit, table_one_shot.TableOneShotConfig, _one_shot, common)
+    return Cell(
+        formulation,
+        algorithm,
+        table_one_shot.fit,
+        table_one_shot.TableOneShotConfig,
+        _one_shot,
+        table_one_shot.validation_scenarios,
+        common,
+    )
 
 
 def _bandits(algorithm: str, **fields: Any) -> Cell:
@@ -87,6 +102,7 @@ def _bandits(algorithm: str, **fields: Any) -> Cell:
         table_bandit.fit,
         table_bandit.TableBanditConfig,
         _bandit,
+        table_bandit.validation_scenarios,
         {"device": "cpu", **fields},
     )
 
@@ -126,6 +142,7 @@ CELLS: Mapping[str, Cell] = MappingProxyType(
             table_supervised.fit,
             table_supervised.TableSupervisedConfig,
             _one_shot,
+            table_supervised.validation_scenarios,
             {"steps": 25, "checkpoint_every": 5},
         ),
         "builders-epsilon": _bandits("epsilon-greedy", explore="epsilon"),

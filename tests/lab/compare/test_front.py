@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.compare.evaluate import SCORES, Evaluation
-from lab.compare.front import LARGEST, dominated_area, draw, fronts, level
+from lab.compare.front import LARGEST, dominated_area, fronts, level
+from lab.compare.front_figure import draw_fronts
 from lab.compare.methods import Method
 from lab.compare.suites import suite
 
@@ -63,7 +64,7 @@ def test_the_lead_is_counted_where_both_reach_and_intervals_are_over_seeds():
     assert both.learned.area.low == pytest.approx(min(areas))
     assert both.learned.area.high == pytest.approx(max(areas))
     assert both.classical.area.low is None
-    assert "times the area" in draw(suite("churn-47").head(3), both).title
+    assert "times the area" in draw_fronts(suite("churn-47").head(3), both).title
 
 
 def test_where_it_is_above_the_front_says_by_how_much():

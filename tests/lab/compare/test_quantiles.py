@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from lab.compare.l1.quantiles import quantile, seed_quantiles
+from lab.compare.quantiles import quantile, seed_quantiles
 
 matrices = arrays.arrays(
     np.float64,
