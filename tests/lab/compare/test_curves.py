@@ -7,7 +7,7 @@ import pytest
 
 from envs.scenarios import ScenarioConfig, sample_batch, stream
 from lab import experiment
-from lab.compare.curves import METRIC, curves, levels
+from lab.compare.curves import EVEN_METRIC, METRIC, curves, levels, passing
 from lab.compare.methods import methods
 from lab.config import Config
 from lab.experiment import Experiment
@@ -15,6 +15,16 @@ from lab.tables import build_batch
 from lab.tables.judging import measure
 
 from .standin import make_run, nothing
+
+NAMES = (
+    "table_bandit",
+    "table_dqn",
+    "table_es",
+    "table_one_shot",
+    "table_ppo",
+    "table_rl_grid",
+    "table_supervised",
+)
 
 
 def drawn(*runs):
@@ -75,7 +85,7 @@ def test_a_curve_is_held_against_maglev_on_the_scenarios_of_its_validation(monke
     assert not np.allclose(own, others)
 
 
-@pytest.mark.parametrize("name", ["table_supervised", "table_ppo", "table_es"])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_with_tables_tells_what_it_validates_on(name):
     import experiments  # noqa: F401
 
@@ -83,6 +93,33 @@ def test_every_experiment_with_tables_tells_what_it_validates_on(name):
     scenarios = described.validation(described.resolve("quick"))
     assert len(scenarios) >= 64
     assert scenarios.size == 47
+
+
+def reported(run, trial, ratios):
+    for iteration, ratio in enumerate(ratios, start=13):
+        metrics = {"iteration": iteration, "seconds": 10.0 * iteration, "env_steps": 100.0 * iteration, METRIC: 0.1}
+        run.add_result(trial, metrics | {EVEN_METRIC: ratio})
+
+
+def test_what_a_learner_takes_is_until_it_first_changes_less_than_maglev_and_uneven_tables_do_not_pass_by_that():
+    run = make_run("table_ppo", (5.0, 5.0, 5.0))  # far above Maglev, and without steps
+    for trial, ratios in enumerate(([9, 9, 1.2, 9], [9, 1.2, 1.2, 1.2], [9, 9, 9, 9])):
+        reported(run, trial, ratios)
+    (found,) = passing(list(drawn(run).values()))
+    assert (found.method, found.seeds, found.passed) == ("table_ppo", 3, 2)
+    assert found.at["env_steps"].value == 1500.0
+    assert found.at["seconds"].value == 150.0
+    reported(run, 1, [9] * 9)
+    assert passing(list(drawn(run).values()))[0].passed == 2
+
+
+def test_where_more_than_half_never_pass_there_is_no_median():
+    run = make_run("table_ppo", (5.0, 5.0, 5.0))
+    for trial, ratios in enumerate(([9, 1.2], [9, 9], [9, 9])):
+        reported(run, trial, ratios)
+    (found,) = passing(list(drawn(run).values()))
+    assert found.passed == 1
+    assert found.at["env_steps"].value is None
 
 
 def test_reports_that_repeat_a_validation_are_no_points_of_their_own():
