@@ -29,9 +29,9 @@ register(
         samples=55,
         presets={
             "quick": {"iterations": 2, "fleets": 4, "validation_pairs": 16},
-            # Half a minute of one core.
+            # A quarter of a minute of one core.
             "default": {},
-            "suite": {"leaves": (3, 5, 7, 10, 16, 27), "fleets": 100},
+            "suite": {"leaves": (3, 5, 7, 10, 16, 27), "fleets": 200, "validation_pairs": 500},
             "full": {"iterations": 50, "fleets": 64, "validation_pairs": 1000},
         },
     )

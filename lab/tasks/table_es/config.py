@@ -6,16 +6,16 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from envs.scenarios import ScenarioConfig
-from lab.config import Config
 from lab.tables.priced import PricedOptions
+from lab.tasks.leaves import LeavesConfig
 
 __all__ = ["TableEsConfig"]
 
 
-class TableEsConfig(Config):
+class TableEsConfig(LeavesConfig):
     """Policy search by CMA-ES (Hansen, 2016): which pair of entry and backend is given out next.
 
     An iteration is one generation: `population` tables of prices build the tables of the same fresh fleets. Any-hash
@@ -30,15 +30,11 @@ class TableEsConfig(Config):
     iterations: int = Field(default=120, ge=1, description="generations")
     device: Literal["cpu"] = Field(default="cpu", description="tables are built with NumPy")
     threads: int = Field(default=1, ge=1, le=256, description="reserved for a trial; one is used")
-    size: int = Field(default=47, ge=2, le=4096, description="entries of the tables trained on")
     levels: int = Field(default=4, ge=1, le=64, description="entries of a backend for which there is a price each")
     knots: int = Field(default=9, ge=2, le=65, description="shares of the mean load for which there is a price each")
     start: Literal["none", "floors"] = Field(
         default="floors",
         description="prices begun with: `none`, which is balanced rendezvous; `floors`, which serves all floors first",
-    )
-    leaves: tuple[int, ...] = Field(
-        default=(), description="numbers of backends of which one leaves; none stands for all, from 2 to size"
     )
     fleets: int = Field(default=10, ge=1, description="fleets of each of these numbers, in a generation")
     scenarios: int = Field(default=192, ge=1, description="scenarios in a generation")
@@ -55,19 +51,6 @@ class TableEsConfig(Config):
         default=256, ge=1, description="scenarios, and fleets of each number, that a validation has"
     )
     checkpoint_every: int = Field(default=20, ge=1, description="generations between two checkpoints")
-
-    @model_validator(mode="after")
-    def _fits(self) -> TableEsConfig:
-        if not all(2 <= n <= self.size for n in self.leaves):
-            raise ValueError(f"leaves must be numbers from 2 to size = {self.size}, but got {self.leaves}")
-        if len(set(self.leaves)) < len(self.leaves):
-            raise ValueError(f"leaves must be numbers that differ, but got {self.leaves}")
-        return self
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """The numbers of backends of which one leaves."""
-        return self.leaves or tuple(range(2, self.size + 1))
 
     @property
     def options(self) -> PricedOptions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,6 @@ from envs.scenarios import stream
 from lab.experiment import Report, Result
 from lab.population_task import Members, Model
 from lab.sweep.population import fit_one
-from lab.tables import learned
-from lab.tables.judging import OBJECTIVE
 from lab.tasks.table_one_shot.config import TableOneShotConfig
 from lab.tasks.table_one_shot.policy import draw_independent, draw_plackett_luce, needless
 from lab.tasks.table_supervised.losses import even_limits, standardise
@@ -36,6 +35,8 @@ class OneShotTables(SupervisedTables):
     (the weights of stability and evenness); the baseline of one is the mean of the others' pay (leave-one-out: Kool et
     al., 2019). With `supervised_share` the first steps are those of the supervised table.
     """
+
+    meta: Mapping[str, str] = MappingProxyType({"experiment": "table_one_shot", "family": "rl"})
 
     def key(self, config: Any) -> Hashable:
         """As the supervised table's, and how draws are paid."""
@@ -101,26 +102,6 @@ class OneShotTables(SupervisedTables):
         tables = min(done, first) + max(0, done - first) * config.tables
         steps = 2.0 * config.size * config.batch_size * tables
         return [{**metrics, "env_steps": steps} for metrics in super().evaluate(members, iteration)]
-
-    def save(
-        self,
-        config: Any,
-        directory: Path,
-        *,
-        best: dict[str, Tensor],
-        untrained: dict[str, Tensor],
-        best_objective: float,
-        untrained_objective: float,
-    ) -> None:
-        """Writes the artefact, `lab.tables.learned`."""
-        meta = {
-            "experiment": "table_one_shot",
-            "family": "rl",
-            "size": config.size,
-            "validation": {OBJECTIVE: best_objective, "untrained": untrained_objective},
-        }
-        options = config.options().model_dump(mode="json")
-        learned.save(directory, config.network, options, best, meta, untrained=untrained)
 
 
 def _credit(config: TableOneShotConfig, moved: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import functools
 import math
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, cast
 
 import numpy as np
@@ -49,6 +50,7 @@ class SupervisedTables:
     objective = f"validation/{OBJECTIVE}"
     mode: Literal["min", "max"] = "min"
     betas = (0.9, 0.98)
+    meta: Mapping[str, str] = MappingProxyType({"experiment": "table_supervised"})
     # Plans are scaled until they no longer change.
     replayable = False
 
@@ -143,7 +145,7 @@ class SupervisedTables:
     ) -> None:
         """Writes the artefact, `lab.tables.learned`."""
         meta = {
-            "experiment": "table_supervised",
+            **self.meta,
             "size": config.size,
             "validation": {OBJECTIVE: best_objective, "untrained": untrained_objective},
         }
