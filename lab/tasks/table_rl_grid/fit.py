@@ -25,7 +25,7 @@ class TableRlGridConfig(Config):
 
     cell: str = Field(default="pairs-ppo", description="formulation and algorithm: " + ", ".join(CELLS))
     seed: int = Field(default=0, ge=0, description="of weights, scenarios and exploration")
-    env_steps: int = Field(default=600_000, ge=1, description="environment steps, entries given out, of the training")
+    env_steps: int = Field(default=300_000, ge=1, description="environment steps, entries given out, of the training")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="where networks are trained")
     threads: int = Field(default=1, ge=1, le=256, description="CPU threads of torch")
 
