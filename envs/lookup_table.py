@@ -53,9 +53,10 @@ class LookupTableEnv(gym.Env[Observation, np.int64]):
     | `globals`     | `(G,)`      | float32 | [0, 1]    | how far the table is, how many backends, ceilings left       |
     | `action_mask` | `(M,)`      | int8    | {0, 1}    | 1: the slot may get the entry                                |
     | `privileged`  | `(7 + 2M,)` | float32 | [0, 1]    | phase (0 before, 1 after); backends of the other set / M; 1  |
-    |               |             |         |           | if the entry's former owner left (any move is forced); the   |
+    |               |             |         |           | if the entry's former owner left (any move is forced), with  |
+    |               |             |         |           | pairs the share of such entries among those to come; the     |
     |               |             |         |           | optimum; imbalance, excess and invalid so far; then by slot: |
-    |               |             |         |           | 1 for the former owner; 1 if it is in the other set too      |
+    |               |             |         |           | 1 if it had its entry before; 1 if it is in the other set    |
 
     With `balance="mask"` a slot is legal while it has fewer than `size // n` entries, or exactly so many and fewer than
     `size % n` backends have more: the table ends perfectly even. The last observation of an episode has a full table:
