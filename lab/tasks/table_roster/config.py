@@ -66,6 +66,10 @@ class TableRosterConfig(Config):
     start_scale: float = Field(
         default=1.0, gt=0, le=100, description="gradient, ppo: how firmly the logits hold to the first rankings"
     )
+    variance_start: float = Field(
+        default=1e-3, gt=0, le=100, description="gradient: weight of undecided entries in the first loss"
+    )
+    variance_end: float = Field(default=0.1, gt=0, le=100, description="in the last, geometrically")
     rollouts: int = Field(default=16, ge=2, le=1024, description="ppo: tables of rankings drawn for an update")
     epochs: int = Field(default=4, ge=1, le=100, description="ppo: passes over them")
     clip: float = Field(default=0.2, gt=0, le=1, description="ppo: how far a ratio may leave 1")
@@ -89,7 +93,18 @@ class TableRosterConfig(Config):
             )
         return self
 
+    def done(self, iteration: int) -> float:
+        """How far a search is at the beginning of `iteration`, counted from 1: 0 at the first, 1 at the last."""
+        return (iteration - 1) / max(1, self.iterations - 1)
+
     def temperature(self, iteration: int) -> float:
         """Of `iteration`, counted from 1."""
-        done = (iteration - 1) / max(1, self.iterations - 1)
-        return float(self.temperature_start * (self.temperature_end / self.temperature_start) ** done)
+        return _between(self.temperature_start, self.temperature_end, self.done(iteration))
+
+    def variance_weight(self, iteration: int) -> float:
+        """Of `iteration`, counted from 1."""
+        return _between(self.variance_start, self.variance_end, self.done(iteration))
+
+
+def _between(start: float, end: float, done: float) -> float:
+    return float(start * (end / start) ** done)

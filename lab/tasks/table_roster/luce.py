@@ -32,12 +32,14 @@ def order(logits: Tensor) -> NDArray[np.int64]:
 class Adam:
     """Adam (Kingma and Ba 2015) over named tensors, with a state that can be written down."""
 
-    def __init__(self, parameters: dict[str, Tensor], learning_rate: float) -> None:
+    def __init__(self, parameters: dict[str, Tensor]) -> None:
         self.parameters = {name: tensor.requires_grad_() for name, tensor in parameters.items()}
-        self._optimizer = torch.optim.Adam(self.parameters.values(), lr=learning_rate)
+        self._optimizer = torch.optim.Adam(self.parameters.values())
 
-    def step(self, loss: Tensor) -> None:
+    def step(self, loss: Tensor, learning_rate: float) -> None:
         """One step down the gradient of `loss`."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
         self._optimizer.zero_grad()
         torch.autograd.backward([loss])
         self._optimizer.step()

@@ -70,7 +70,7 @@ class Policy:
 
     def __init__(self, config: TableRosterConfig, logits: Tensor) -> None:
         self._config = config
-        self.adam = Adam({"logits": logits, "values": torch.zeros_like(logits)}, config.learning_rate)
+        self.adam = Adam({"logits": logits, "values": torch.zeros_like(logits)})
 
     @property
     def logits(self) -> Tensor:
@@ -98,5 +98,5 @@ class Policy:
             clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
             gain = torch.minimum(ratio * advantage, clipped * advantage).mean()
             loss = 0.5 * (returns - values).square().mean() - gain
-            self.adam.step(loss)
+            self.adam.step(loss, config.learning_rate)
         return {"train/surrogate": float(gain.detach()), "train/log_probability": float(before.sum(dim=2).mean())}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import one_hot, relu
+from torch.nn.functional import relu
 
 from envs.backends import hash_uuid_bytes
 from envs.hash_scores import stratified_scores
@@ -19,7 +19,7 @@ from lab.tasks.table_roster import anneal, insertion
 from lab.tasks.table_roster.config import TableRosterConfig
 from lab.tasks.table_roster.flow import improve
 from lab.tasks.table_roster.heat_bath import HeatBath
-from lab.tasks.table_roster.loads import Loads, first_of
+from lab.tasks.table_roster.loads import Loads
 from lab.tasks.table_roster.luce import Adam, logits_of, order
 from lab.tasks.table_roster.ppo import Policy
 from lab.tasks.table_roster.subsets import ALL_UP_TO, all_subsets, draw_subsets
@@ -143,13 +143,16 @@ class _Flow(_Rankings):
 
 
 class _Gradient:
-    """Descent on the logits: a backend's share of an entry is a softmax over those that are present, and the loss is the
-    squared distance of the loads from floor and ceiling, with hard loads forward and the gradient of soft ones
-    (straight-through, Bengio et al. 2013), for soft loads alone are even where every entry is undecided."""
+    """Descent on the logits: a backend's share p of an entry is a softmax over those that are present, at a temperature
+    that falls, and the loss is the squared distance of the soft loads from floor and ceiling.
+
+    Soft loads are even where every entry is undecided, so the loss also has the variance that entries drawn by these
+    shares would have, `p (1 - p)`, at a weight that rises.
+    """
 
     def __init__(self, config: TableRosterConfig, first: NDArray[np.int64]) -> None:
         self.config = config
-        self._adam = Adam({"logits": logits_of(first[0], config.start_scale)}, config.learning_rate)
+        self._adam = Adam({"logits": logits_of(first[0], config.start_scale)})
 
     @property
     def rankings(self) -> NDArray[np.int64]:
@@ -159,15 +162,13 @@ class _Gradient:
         config, temperature = self.config, self.config.temperature(iteration)
         present = draw_subsets(config.backends, config.subsets, rng)
         logits = self._adam.parameters["logits"]
-        masked = torch.where(torch.from_numpy(present)[:, None], logits / temperature, -torch.inf)
-        soft = masked.softmax(dim=2).sum(dim=1)
-        served = torch.from_numpy(first_of(self.rankings[0], present).astype(np.int64))
-        hard = one_hot(served, config.backends).sum(dim=0).float()
-        loads = soft + (hard - soft).detach()
+        share = torch.where(torch.from_numpy(present)[:, None], logits / temperature, -torch.inf).softmax(dim=2)
+        loads = share.sum(dim=1)
         count = torch.from_numpy(present.sum(axis=1, keepdims=True))
         over = relu(loads - -(-config.size // count)) ** 2 + relu(config.size // count - loads) ** 2
-        loss = (over * torch.from_numpy(present)).sum(dim=1).mean()
-        self._adam.step(loss)
+        undecided = (share * (1 - share)).sum(dim=(1, 2))
+        loss = ((over * torch.from_numpy(present)).sum(dim=1) + config.variance_weight(iteration) * undecided).mean()
+        self._adam.step(loss, config.learning_rate * (1 - 0.95 * config.done(iteration)))
         return {"temperature": temperature, "train/loss": float(loss.detach())}
 
     def state(self) -> dict[str, Tensor]:
