@@ -12,7 +12,8 @@ from lab.errors import RequestError
 from lab.tables import learned
 from lab.tables.rankings import PRESETS, RankingOptions, RankingTables, of_roster, preset_names
 from lab.tables.registry import build_with
-from lab.tasks.table_roster.fit import all_subsets, measure
+from lab.tasks.table_roster.fit import measure
+from lab.tasks.table_roster.subsets import all_subsets
 
 ROSTER = [f"10.0.0.{i}:80" for i in range(7)]
 
