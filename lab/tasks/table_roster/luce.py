@@ -57,6 +57,8 @@ class Adam:
             with torch.no_grad():
                 tensor.copy_(state[name])
             moments: dict[str, Any] = {
-                key.removeprefix(f"{name}."): value.clone() for key, value in state.items() if key.startswith(f"{name}.")
+                key.removeprefix(f"{name}."): value.clone()
+                for key, value in state.items()
+                if key.startswith(f"{name}.")
             }
             self._optimizer.state[tensor] = moments
