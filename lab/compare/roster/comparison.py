@@ -33,6 +33,9 @@ FORMATS: dict[str, Callable[[Any], str]] = {**words.SHOWN, "whole": lambda value
 """How a value of report.json stands in the page: a `data-format` names its entry, a `data-path` the value."""
 
 
+_Asked = tuple[RosterSuite, list[Method]]
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What a comparison found and wrote.
@@ -115,9 +118,9 @@ def compare(
     return Comparison(found, content, written.html, written.json, written.figures)
 
 
-def _asked(compared: Sequence[Method], held: Mapping[Path, Run], count: int | None) -> dict[tuple[int, int], Any]:
+def _asked(compared: Sequence[Method], held: Mapping[Path, Run], count: int | None) -> dict[tuple[int, int], _Asked]:
     """(size, backends) -> its suite, and the trained methods that belong to it, before training too."""
-    asked: dict[tuple[int, int], Any] = {}
+    asked: dict[tuple[int, int], _Asked] = {}
     rosters: dict[str, tuple[int, int]] = {}
     for method in compared:
         if method.training is not None:
@@ -126,13 +129,14 @@ def _asked(compared: Sequence[Method], held: Mapping[Path, Run], count: int | No
     for method in compared:
         if method.seed_key in rosters:
             key = rosters[method.seed_key]
-            suite, members = asked.setdefault(key, (roster_suite(key[1], key[0], count), []))
-            members.append(method)
+            if key not in asked:
+                asked[key] = roster_suite(key[1], key[0], count), []
+            asked[key][1].append(method)
     return asked
 
 
 def _score(
-    asked: Mapping[tuple[int, int], Any], classical: Sequence[Method], progress: Callable[[int, int, str], None]
+    asked: Mapping[tuple[int, int], _Asked], classical: Sequence[Method], progress: Callable[[int, int, str], None]
 ) -> Iterator[tuple[RosterSuite, list[Row]]]:
     total = sum(len(classical) + len(members) for _, members in asked.values())
     done = 0

@@ -75,7 +75,8 @@ def score(method: Method, suite: RosterSuite, peer: Row | None) -> Row:
     against = said = None
     if method.seeds and peer is not None:
         less, base = scores["spread"], peer.scores["spread"].value
-        assert less.value is not None and base is not None
+        assert less.value is not None
+        assert base is not None
         bounds = [None if bound is None else bound - base for bound in (less.low, less.high)]
         against = Interval(less.value - base, *bounds, less.over)
         said = verdict(against) if method.seeds >= ENOUGH_SEEDS else None
@@ -116,7 +117,8 @@ def ordered(rows: Sequence[Row]) -> list[Row]:
 
     def key(row: Row) -> tuple[bool, float]:
         excess, spread = row.scores["excess"].value, row.scores["spread"].value
-        assert excess is not None and spread is not None
+        assert excess is not None
+        assert spread is not None
         return excess > 0, spread
 
     return sorted(rows, key=key)

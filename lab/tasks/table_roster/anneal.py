@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lab.tasks.table_roster.loads import Loads
 
-__all__ = ["sweep", "swap"]
+__all__ = ["swap", "sweep"]
 
 
 def sweep(state: Loads, temperature: float, rng: np.random.Generator) -> None:

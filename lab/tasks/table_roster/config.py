@@ -23,16 +23,16 @@ class TableRosterConfig(Config):
     universe: Literal["roster"] = Field(default="roster", description="what is known of the backends beforehand")
     method: Method = Field(
         default="heat_bath",
-        description="heat_bath: whole rankings drawn anew, up to 12 backends; insertion: the place of one backend in one "
-        "ranking drawn anew; anneal: swaps (the peer); flow: an integer programme over flows, up to 10 backends, needs "
-        "ortools; gradient: descent through a soft argmax; ppo: a policy that gives rankings out",
+        description="heat_bath: whole rankings drawn anew, up to 12 backends; insertion: the place of one backend in "
+        "one ranking drawn anew; anneal: swaps (the peer); flow: an integer programme over flows, up to 10 backends, "
+        "needs ortools; gradient: descent through a soft argmax; ppo: a policy that gives rankings out",
     )
     seed: int = Field(default=0, ge=0, description="of the chains")
     iterations: int = Field(
         default=700,
         ge=1,
-        description="sweeps of heat_bath, insertion and anneal (each looks at every entry, with the latter two at every "
-        "place of it), solver calls of flow, gradient steps, or updates of the policy",
+        description="sweeps of heat_bath, insertion and anneal (each looks at every entry, with the latter two at "
+        "every place of it), solver calls of flow, gradient steps, or updates of the policy",
     )
     device: Literal["cpu"] = Field(default="cpu", description="the searches are NumPy and small networks")
     threads: int = Field(default=1, ge=1, le=256, description="reserved for a trial; one is used")
@@ -51,7 +51,8 @@ class TableRosterConfig(Config):
         default=0.55,
         gt=0,
         le=1e4,
-        description="of the first iteration; gradient: of the soft argmax; flow: of the heat bath before it; not read by ppo",
+        description="of the first iteration; gradient: of the soft argmax; flow: of the heat bath before "
+        "it; not read by ppo",
     )
     temperature_end: float = Field(default=0.27, gt=0, le=1e4, description="of the last iteration, geometrically")
     power: float = Field(

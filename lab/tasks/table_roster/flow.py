@@ -3,8 +3,8 @@
 A ranking is a path through the lattice of subsets, from the empty one, adding the next backend at each step; `size`
 rankings are a flow of that value, and every integer flow is a sum of such paths. A backend b of a subset S serves the
 entries whose path adds b while it has met none of S: the load is a sum of flows, over the edges that add b to a subset
-of the complement of S. (These flows are the polynomials of Block and Marschak, 1960; that they determine the rankings is
-Falmagne's theorem, 1978.) So rankings with the fewest uneven subsets are an integer linear programme without any
+of the complement of S. (These flows are the polynomials of Block and Marschak, 1960; that they determine the rankings
+is Falmagne's theorem, 1978.) So rankings with the fewest uneven subsets are an integer linear programme without any
 symmetry between entries, with N 2**(N-1) variables: OR-tools' CP-SAT improves them by large neighbourhoods.
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lab.errors import RequestError
 
-__all__ = ["improve", "rankings_of"]
+__all__ = ["flow_of", "improve", "rankings_of", "solver"]
 
 _SLACK = 3
 """How far from floor and ceiling a load of an uneven subset may be."""
@@ -32,6 +32,19 @@ Flow = dict[tuple[int, int], int]
 """(backend, set it is added to, as bits) -> how many rankings do that."""
 
 
+def solver() -> Any:
+    """The module of CP-SAT.
+
+    Raises:
+        RequestError: OR-tools is not installed.
+    """
+    try:
+        from ortools.sat.python import cp_model
+    except ImportError:
+        raise RequestError(f"expected ortools for method=flow, but it is not installed: {_INSTALL}") from None
+    return cp_model
+
+
 def improve(rankings: NDArray[np.int64], effort: float, seed: int) -> NDArray[np.int64]:
     """Rankings with no more uneven subsets, int64 (size, N): the same where the solver found none better.
 
@@ -43,14 +56,11 @@ def improve(rankings: NDArray[np.int64], effort: float, seed: int) -> NDArray[np
     Raises:
         RequestError: OR-tools is not installed.
     """
-    try:
-        from ortools.sat.python import cp_model
-    except ImportError:
-        raise RequestError(f"expected ortools for method=flow, but it is not installed: {_INSTALL}") from None
+    cp_model = solver()
     size, n = rankings.shape
     full = (1 << n) - 1
     begun = flow_of(rankings)
-    model: Any = cp_model.CpModel()
+    model = cp_model.CpModel()
     flow = {}
     for edge in ((backend, met) for met in range(full) for backend in range(n) if not met >> backend & 1):
         flow[edge] = model.new_int_var(0, size, "")
@@ -73,14 +83,14 @@ def improve(rankings: NDArray[np.int64], effort: float, seed: int) -> NDArray[np
         model.add_hint(off, int(is_off))
         uneven.append(off)
     model.minimize(sum(uneven))
-    solver: Any = cp_model.CpSolver()
-    solver.parameters.num_workers = _WORKERS
-    solver.parameters.interleave_search = True
-    solver.parameters.max_deterministic_time = effort
-    solver.parameters.random_seed = seed
-    if solver.solve(model) not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+    search = cp_model.CpSolver()
+    search.parameters.num_workers = _WORKERS
+    search.parameters.interleave_search = True
+    search.parameters.max_deterministic_time = effort
+    search.parameters.random_seed = seed
+    if search.solve(model) not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return rankings
-    return rankings_of({edge: solver.value(one) for edge, one in flow.items()}, n)
+    return rankings_of({edge: search.value(one) for edge, one in flow.items()}, n)
 
 
 def flow_of(rankings: NDArray[np.int64]) -> Flow:
@@ -95,7 +105,7 @@ def flow_of(rankings: NDArray[np.int64]) -> Flow:
 
 
 def rankings_of(flow: Flow, n: int) -> NDArray[np.int64]:
-    """Rankings of n whose flow is this, int64 (size, n), in lexicographic order: its paths, the least backends first."""
+    """Rankings of n whose flow is this, int64 (size, n): its paths, the least backends first."""
     left = {edge: count for edge, count in flow.items() if count}
     rankings = []
     while any((backend, 0) in left for backend in range(n)):
