@@ -289,6 +289,10 @@ def table_build(
         click.echo(
             f"{out}: {document.algorithm}@{document.version}, {size} entries, {len(document.backends.keys)} backends"
         )
+        if roster is not None:
+            from lab.tables.rankings import evenness
+
+            click.echo(f"nothing moves needlessly; {evenness(size, len(roster.keys))}")
 
 
 @table.command("diff", epilog="Example: lab table diff before.json after.json")

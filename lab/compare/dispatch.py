@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import click
 
-from lab.compare import comparison, l1
+from lab.compare import comparison, l1, roster
 from lab.compare.comparison import Progress
 from lab.compare.kinds import TABLES, kind_of
 from lab.compare.methods import finished_runs
@@ -52,16 +52,18 @@ def compare_runs(
     force: bool = False,
     progress: Progress = lambda done, total, what: None,
 ) -> Compared:
-    """Compares runs of one kind: tables (`lab.compare.comparison.compare`) or L1 norms (`lab.compare.l1.compare`).
+    """Compares runs of one kind: tables (`lab.compare.comparison.compare`), rankings of a roster
+    (`lab.compare.roster.compare`) or L1 norms (`lab.compare.l1.compare`).
 
     Without names it is tables, unless networks for the L1 norm are all that was trained; if both were, a line on
     stderr says how to see the others.
 
     Args:
         names: runs, and for tables builders too.
-        suites, builders: of tables alone.
+        suites: of tables alone.
+        builders: of tables and rankings.
         out, force, progress: as both have them.
-        count: pairs of each suite, or held-out sequences.
+        count: pairs or subsets of each suite, or held-out sequences.
 
     Raises:
         RequestError: a name that nothing answers to, runs of two kinds or of one that nothing compares, suites or
@@ -93,6 +95,14 @@ def _compare_norms(
     return l1.compare(names, out, **options)
 
 
+def _compare_rosters(names: Sequence[str], *, suites: Sequence[str], out: Path, **options: Any) -> Compared:
+    if suites:
+        raise RequestError(
+            f"expected no suite with {_KINDS[roster.KIND].words}: their roster says which, but got --suite {suites[0]}"
+        )
+    return roster.compare(names, out, **options)
+
+
 @dataclass(frozen=True)
 class _Kind:
     """What a kind of run is called, and what compares runs of it."""
@@ -103,6 +113,7 @@ class _Kind:
 
 _KINDS = {
     TABLES: _Kind("lookup tables", _compare_tables),
+    roster.KIND: _Kind("rankings of a roster", _compare_rosters),
     l1.KIND: _Kind("networks for the L1 norm", _compare_norms),
 }
 

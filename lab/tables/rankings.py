@@ -9,6 +9,7 @@ rankings are of places in the roster, in the order of identity: rankings for sev
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,20 @@ from torch import Tensor
 from envs.backends import Identity, canonical_id, hashes_of, sort_order
 from lab.config import Config, parse
 from lab.errors import RequestError, unknown_name
+from lab.files import read_json
 from lab.tables import learned
 from lab.tables.preset import PRESETS
 from lab.tables.registry import Builder
 
-__all__ = ["RankingOptions", "RankingTables", "first_present", "of_roster", "preset_names", "table_of_rankings"]
+__all__ = [
+    "RankingOptions",
+    "RankingTables",
+    "evenness",
+    "first_present",
+    "of_roster",
+    "preset_names",
+    "table_of_rankings",
+]
 
 _PREFIX = "rankings-"
 
@@ -122,6 +132,27 @@ def preset_names() -> list[str]:
     return sorted(names, key=lambda name: [int(part) for part in name.split("-")])
 
 
+def evenness(size: int, backends: int) -> str:
+    """How even the rankings that come with the lab are, in words.
+
+    Raises:
+        RequestError: there are no such rankings.
+    """
+    said = read_json(_folder(size, backends) / learned.DESCRIPTION, "description of a learned table")["validation"]
+    uneven, subsets = int(said["uneven"]), (1 << backends) - 1
+    if not uneven:
+        return f"perfectly even for every subset of the {backends}"
+    loads = f"loads differ by {said['worst_spread']:.0f} at most"
+    return f"not perfectly even for {uneven} of the {subsets} subsets of the {backends}, where {loads}"
+
+
+def _folder(size: int, backends: int) -> Path:
+    name = f"{size}-{backends}"
+    if name not in preset_names():
+        raise unknown_name("size and backends of rankings that come with the lab", name, preset_names())
+    return PRESETS / f"{_PREFIX}{name}"
+
+
 def of_roster(roster: Sequence[Identity], size: int, ids: Sequence[Identity]) -> Builder:
     """The builder of a roster, by the rankings that come with the lab.
 
@@ -133,15 +164,12 @@ def of_roster(roster: Sequence[Identity], size: int, ids: Sequence[Identity]) ->
     Raises:
         RequestError: there are no such rankings, a backend twice or malformed, or one that is not in the roster.
     """
-    name = f"{size}-{len(roster)}"
-    if name not in preset_names():
-        raise unknown_name("size and backends of rankings that come with the lab", name, preset_names())
+    folder = _folder(size, len(roster))
     order = sort_order(roster)
     known = [canonical_id(identity) for identity in roster]
     for identity in ids:
         if canonical_id(identity) not in known:
             raise unknown_name("backend of the roster", canonical_id(identity), known)
-    folder = PRESETS / f"{_PREFIX}{name}"
     tables = learned.model(folder)
     assert isinstance(tables, RankingTables)
     tables.roster = hashes_of(roster)[order]
@@ -152,9 +180,9 @@ def of_roster(roster: Sequence[Identity], size: int, ids: Sequence[Identity]) ->
         return tables.build_batch(hashes, present, size)
 
     return Builder(
-        name=f"rankings:{name}",
+        name=f"rankings:{size}-{len(roster)}",
         version=1,
-        summary=f"rankings of a roster of {len(roster)}: nothing moves needlessly",
+        summary=f"rankings of a roster: nothing moves needlessly; {evenness(size, len(roster))}",
         build_batch=build_batch,
         check=tables.check,
         trained=True,

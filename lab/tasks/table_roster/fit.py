@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors.torch import save as dump_tensors
 
@@ -15,28 +14,29 @@ from envs.backends import hash_uuid_bytes
 from envs.scenarios import fixed_roster, stream
 from envs.scoring import table_scores
 from lab.config import Config
-from lab.errors import RequestError
 from lab.experiment import Report, Result
 from lab.files import write_bytes
 from lab.tables import learned
 from lab.tables.rankings import RankingOptions, RankingTables, first_present
 from lab.tasks.checkpoint_files import read_progress, read_weights, write_progress
 from lab.tasks.table_roster.config import TableRosterConfig
-from lab.tasks.table_roster.heat_bath import HeatBath
+from lab.tasks.table_roster.loads import spreads
+from lab.tasks.table_roster.searches import Search, first_rankings, search
+from lab.tasks.table_roster.subsets import ALL_UP_TO, validation_subsets
 
-__all__ = ["OBJECTIVE", "Progress", "all_subsets", "fit", "measure"]
+__all__ = ["OBJECTIVE", "Progress", "fit", "measure"]
 
-OBJECTIVE = "validation/uneven"
-"""The metric that is minimised: subsets of the roster that are not perfectly even."""
+OBJECTIVE = "validation/spread"
+"""The metric that is minimised: the largest less the smallest load, mean over subsets."""
 
-_CHAINS, _SEARCH = "chains.safetensors", "search.json"
+_STATE, _SEARCH = "state.safetensors", "search.json"
 
 
 class Progress(Config):
     """How far a search is.
 
     Attributes:
-        iteration: sweeps done.
+        iteration: iterations done.
         seconds: time so far.
     """
 
@@ -44,19 +44,19 @@ class Progress(Config):
     seconds: float = 0.0
 
 
-def all_subsets(n: int) -> NDArray[np.bool_]:
-    """Every non-empty subset of n, bool (2**n - 1, n): the suite `roster-n` for n up to 12."""
-    return (np.arange(1, 1 << n)[:, None] >> np.arange(n) & 1).astype(bool)
+def measure(rankings: NDArray[np.int64], present: NDArray[np.bool_] | None = None) -> dict[str, float]:
+    """How even the tables of rankings (size, N) are.
 
-
-def measure(rankings: NDArray[np.int64]) -> dict[str, float]:
-    """How even the tables of rankings (size, N) are, over all subsets.
+    Args:
+        rankings: int64 (size, N).
+        present: bool (M, N), the subsets; those of validation unless said otherwise.
 
     Returns:
         `uneven`, how many are not perfectly even, and `uneven_share` of all; `spread`, the mean of the largest less the
         smallest load, and `worst_spread`, the largest of these.
     """
-    present = all_subsets(rankings.shape[1])
+    if present is None:
+        present = validation_subsets(rankings.shape[1])
     scores = table_scores(first_present(rankings, present).astype(np.int32), present)
     uneven = int((scores.imbalance > 0).sum())
     return {
@@ -68,51 +68,47 @@ def measure(rankings: NDArray[np.int64]) -> dict[str, float]:
 
 
 def fit(config: TableRosterConfig, report: Report, *, resume: Path | None = None) -> Result:
-    """Searches for rankings; ends early once every subset is perfectly even.
+    """Searches for rankings; ends early once every subset there is is perfectly even.
 
     A search that is resumed is the one that was not stopped, bit for bit.
 
     Args:
-        config: the search.
-        report: called once a sweep with `iteration`, `seconds`, `temperature`, `chains/uneven` (mean over the chains),
-            and `validation/...`, what `measure` says of the best rankings so far. All subsets are judged: there are no
-            others to be held out.
+        config: the search, by `config.method`.
+        report: called once an iteration with `iteration`, `seconds`, the search's own metrics, and `validation/...`,
+            what `measure` says of the best rankings so far by mean spread. Of rosters of up to 12 all subsets are
+            judged: there are no others to be held out.
         resume: a checkpoint directory that a fit wrote.
 
     Raises:
-        RequestError: `resume` is no whole checkpoint of such a search.
+        RequestError: `resume` is no whole checkpoint of such a search, or the method needs a library that is missing.
     """
-    shape = (config.chains, config.size, config.backends)
-    progress = Progress()
-    validation: dict[str, float] | None = None
-    if resume is None:
-        first = stream("train", config.seed, 0).random(shape).argsort(axis=2)
-        chains, best, untrained = first, first[0], first[0]
-    else:
-        progress, chains, best, untrained = _load(resume, shape)
-        validation = measure(best)
-    bath = HeatBath(config.size, config.backends, config.power, chains)
+    progress, running, untrained = Progress(), search(config), first_rankings(config)[0]
+    present = validation_subsets(config.backends)
+    best, least = untrained, np.inf
+    if resume is not None:
+        progress, best = _load(resume, running)
+        least = float(spreads(best[None], present).mean())
+    validation = measure(best, present)
     started = time.perf_counter() - progress.seconds
     metrics: dict[str, float] = {}
     for iteration in range(progress.iteration + 1, config.iterations + 1):
-        temperature = config.temperature(iteration)
-        bath.sweep(temperature, stream("train", config.seed, iteration))
-        uneven = bath.uneven()
-        if validation is None or uneven.min() < validation["uneven"]:
-            best = bath.rankings[uneven.argmin()].copy()
-            validation = measure(best)
+        own = running.step(iteration, stream("train", config.seed, iteration))
+        found = spreads(running.rankings, present).mean(axis=1)
+        if found.min() < least:
+            least, best = float(found.min()), running.rankings[found.argmin()].copy()
+            validation = measure(best, present)
         progress = Progress(iteration=iteration, seconds=time.perf_counter() - started)
         metrics = {
             "iteration": float(iteration),
             "seconds": progress.seconds,
-            "temperature": temperature,
-            "chains/uneven": float(uneven.mean()),
+            **own,
+            "candidates/spread": float(found.mean()),
             **{f"validation/{name}": value for name, value in validation.items()},
         }
-        done = validation["uneven"] == 0
+        done = validation["uneven"] == 0 and config.backends <= ALL_UP_TO
         if done or iteration == config.iterations or iteration % config.checkpoint_every == 0:
             with tempfile.TemporaryDirectory(prefix="table-roster-") as directory:
-                _save(Path(directory), config, progress, bath.rankings, best, untrained, validation)
+                _save(Path(directory), config, progress, running, best, untrained, validation)
                 report(metrics, Path(directory))
         else:
             report(metrics, None)
@@ -125,7 +121,7 @@ def _save(
     directory: Path,
     config: TableRosterConfig,
     progress: Progress,
-    chains: NDArray[np.int64],
+    running: Search,
     best: NDArray[np.int64],
     untrained: NDArray[np.int64],
     validation: dict[str, float],
@@ -138,18 +134,12 @@ def _save(
     meta = {"experiment": "table_roster", "size": config.size, "validation": validation}
     options = {"size": config.size, "backends": config.backends}
     learned.save(directory, "rankings", options, states[0], meta, untrained=states[1])
-    write_bytes(directory / _CHAINS, dump_tensors({"rankings": torch.from_numpy(chains.copy())}))
+    write_bytes(directory / _STATE, dump_tensors(running.state()))
     write_progress(directory / _SEARCH, progress)
 
 
-def _load(
-    directory: Path, shape: tuple[int, ...]
-) -> tuple[Progress, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _load(directory: Path, running: Search) -> tuple[Progress, NDArray[np.int64]]:
     what = "checkpoint of table_roster"
     progress = read_progress(directory / _SEARCH, Progress, what)
-    chains, best, untrained = (
-        read_weights(directory / name, what)["rankings"].numpy() for name in (_CHAINS, learned.MODEL, learned.UNTRAINED)
-    )
-    if chains.shape != shape:
-        raise RequestError(f"expected chains of shape {shape} at {directory}, but got {chains.shape}")
-    return progress, chains, best, untrained
+    running.load(read_weights(directory / _STATE, what))
+    return progress, read_weights(directory / learned.MODEL, what)["rankings"].numpy()

@@ -1,4 +1,4 @@
-"""Rankings of a roster: the heat bath draws what it should, finds even ones, and goes on where it was."""
+"""Rankings of a roster: every search draws what it should, finds even ones, and goes on where it was."""
 
 import itertools
 import json
@@ -13,9 +13,10 @@ from lab.errors import RequestError
 from lab.tables import learned
 from lab.tables.rankings import first_present
 from lab.tables.registry import build_with
-from lab.tasks.table_roster import OBJECTIVE, TableRosterConfig, fit
-from lab.tasks.table_roster.fit import all_subsets, measure
+from lab.tasks.table_roster import TableRosterConfig, fit
+from lab.tasks.table_roster.fit import measure
 from lab.tasks.table_roster.heat_bath import HeatBath
+from lab.tasks.table_roster.subsets import all_subsets
 
 TINY = {"size": 11, "backends": 7, "iterations": 6, "chains": 3, "checkpoint_every": 2}
 
@@ -89,7 +90,7 @@ def cost_of(rankings, power):
 
 def test_rankings_of_five_become_even_for_every_subset(tmp_path):
     rows, result = train(TableRosterConfig(backends=5, chains=4, iterations=80), tmp_path)
-    assert result.metrics[OBJECTIVE] == 0
+    assert result.metrics["validation/uneven"] == 0
     assert result.metrics["validation/worst_spread"] == 1
     assert len(rows) < 80, "it ends when there is nothing left to gain"
     builder = learned.load(tmp_path / str(len(rows)))
@@ -102,9 +103,19 @@ def test_rankings_of_five_become_even_for_every_subset(tmp_path):
         build_with(builder, ids, 48)
 
 
+SEARCHES = {
+    "heat_bath": {},
+    "insertion": {"backends": 13, "size": 14, "subsets": 40, "chains": 2},
+    "anneal": {},
+    "gradient": {"subsets": 40, "temperature_start": 1.0, "temperature_end": 0.1},
+    "ppo": {"subsets": 40, "rollouts": 4},
+}
+
+
 @pytest.mark.parametrize("at", [2, 4])
-def test_a_search_that_goes_on_is_the_search_that_was_not_stopped(tmp_path, at):
-    config = TableRosterConfig(**TINY, seed=5)
+@pytest.mark.parametrize("method", SEARCHES)
+def test_a_search_that_goes_on_is_the_search_that_was_not_stopped(tmp_path, method, at):
+    config = TableRosterConfig(**{**TINY, **SEARCHES[method]}, method=method, seed=5)
     whole, _ = train(config, tmp_path / "whole")
     rest, _ = train(config, tmp_path / "rest", resume=tmp_path / "whole" / str(at))
     assert rest == whole[at:]
@@ -120,7 +131,7 @@ def test_a_checkpoint_that_is_not_whole_is_refused(tmp_path, harm):
     folder, config = tmp_path / "2", TableRosterConfig(**TINY)
     search = folder / "search.json"
     if harm == "missing":
-        (folder / "chains.safetensors").unlink()
+        (folder / "state.safetensors").unlink()
     elif harm == "truncated":
         (folder / learned.MODEL).write_bytes(b"abc")
     elif harm == "another format":
@@ -136,9 +147,10 @@ def test_a_checkpoint_that_is_not_whole_is_refused(tmp_path, harm):
     [
         ({"temperature_end": 9.0}, "at most temperature_start"),
         ({"size": 4}, "at least backends"),
-        ({"backends": 13}, "12"),
+        ({"backends": 13, "size": 47}, "at most 12 with method=heat_bath, but got 13: try method=insertion"),
+        ({"backends": 11, "method": "flow"}, "at most 10 with method=flow"),
     ],
-    ids=["temperatures", "size", "backends"],
+    ids=["temperatures", "size", "backends", "flow"],
 )
 def test_configurations_that_make_no_sense_are_refused(fields, said):
     with pytest.raises(ValueError, match=said):
