@@ -29,6 +29,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "the lab needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[test]'
+	# OR-tools asks for an older protobuf than the others need, and works with theirs (lab train table_roster method=flow).
+	$(BIN)/python -m pip install -c constraints.txt --no-deps ortools immutabledict
 	touch $@
 
 clean:
