@@ -41,7 +41,7 @@ def best_response(tables: NDArray[np.int32]) -> NDArray[np.int64]:
     n = len(tables)
     worth = np.stack([(tables == backend).sum(axis=0) for backend in range(n)], axis=1).astype(float)
     floor, ceilings = divmod(SIZE, n)
-    # Floors must be filled: their seats pay more than all entries are worth. Each backend has a seat for a ceiling, too;
+    # Floors must be filled: their seats pay more than all entries are worth. Each backend also has a seat for a ceiling:
     # as many of those are taken as there are entries left.
     seats = np.repeat(np.arange(n), floor + (ceilings > 0))
     bonus = np.tile(np.append(np.full(floor, 1000.0), [0.0] * (ceilings > 0)), n)
@@ -66,7 +66,7 @@ def main() -> None:
     print(f"hardware: {hardware()}; Python {platform.python_version()}, SciPy {scipy.__version__}; commit: {measured}")
     print(f"command: python benchmarks/best_response.py --fleets {options.fleets}")
     print(
-        f"\nneedless moves, share of {SIZE} entries, mean over {options.fleets} fleets and all backends that may leave:\n"
+        f"\nneedless moves, share of {SIZE} entries, mean over {options.fleets} fleets and whoever may leave:\n"
         "the builder's own table for n, then the best exactly even one, the builder's tables for n - 1 being fixed"
     )
     print(f"{'backends':>9}" + "".join(f"{name:>28}{'best response':>20}" for name in BUILDERS))
