@@ -41,7 +41,7 @@ def best_response(tables: NDArray[np.int32]) -> NDArray[np.int64]:
     n = len(tables)
     worth = np.stack([(tables == backend).sum(axis=0) for backend in range(n)], axis=1).astype(float)
     floor, ceilings = divmod(SIZE, n)
-    # Floors must be filled: their seats pay more than all entries are worth. Each backend also has a seat for a ceiling:
+    # Floors must be filled: their seats pay more than all entries are worth. Each backend has one for a ceiling, too:
     # as many of those are taken as there are entries left.
     seats = np.repeat(np.arange(n), floor + (ceilings > 0))
     bonus = np.tile(np.append(np.full(floor, 1000.0), [0.0] * (ceilings > 0)), n)
