@@ -234,7 +234,8 @@ def _by_seed(run: Run, kept: list[Trial], label: str) -> list[Method]:
     fields = [key for key in run.manifest.space if key != "seed"]
     groups: dict[str, list[Trial]] = {}
     for each in sorted(kept, key=lambda t: t.index):
-        values = [str(each.config[key]) if len(fields) == 1 else f"{key}={each.config[key]}" for key in fields]
+        only = each.config[fields[0]] if len(fields) == 1 else None
+        values = [only] if isinstance(only, str) else [f"{key}={each.config[key]}" for key in fields]
         groups.setdefault(", ".join(values) or label, []).append(each)
     found = [_method(run, trials, name, f"{label}: ")[0] for name, trials in groups.items()]
     # As they were before training would double the lines of what is a comparison of its own already.

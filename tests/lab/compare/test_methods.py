@@ -64,7 +64,9 @@ def test_a_sweep_over_seeds_is_compared_value_by_value_and_nothing_is_picked():
     searched = {"width": (8, 16, 8, 16), "seed": (0, 0, 1, 1)}
     run = make_run("table_supervised", (0.9, 0.0, 0.5, 0.1), kind="sweep", searched=searched)
     found = [m for m in methods([str(run.folder)]) if m.training]
-    assert [(m.label, m.training.trials, m.seeds) for m in found] == [("8", (0, 2), 2), ("16", (1, 3), 2)]
+    assert [(m.label, m.training.trials, m.seeds) for m in found] == [("width=8", (0, 2), 2), ("width=16", (1, 3), 2)]
+    named = make_run("table_ppo", (0.1, 0.2), kind="sweep", searched={"cell": ("a", "b"), "seed": (0, 0)})
+    assert [m.label for m in methods([str(named.folder)]) if m.training] == ["a", "b"]
     assert all(m.trained and m.training.searched == 0 and m.untrained_label is None for m in found)
 
 
