@@ -21,12 +21,14 @@ register(
         space={
             # The last one changes fastest in a grid: tables are built once for all prices of a seed.
             "seed": tune.choice([0, 1, 2, 3, 4]),
-            "unevenness": tune.choice([0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3]),
+            "unevenness": tune.choice(
+                [0.01, 0.02, 0.03, 0.035, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1, 0.115, 0.13, 0.15, 0.175, 0.2, 0.3]
+            ),
         },
         metric=OBJECTIVE,
         mode="min",
         searcher="grid",
-        samples=55,
+        samples=85,
         presets={
             "quick": {"iterations": 2, "fleets": 4, "validation_pairs": 16},
             # A quarter of a minute of one core.

@@ -56,7 +56,8 @@ def _paint(axes: Axes, form: Format, both: Fronts) -> None:
         axes.plot(x, 100 * y, MARKERS[kind], ms=5, color=color, zorder=3, label=kind)
         if kind == "classical" and not form.narrow:
             for label, (px, py) in zip(front.labels, front.points.tolist(), strict=True):
-                if px <= right:
+                # What stands at the right end stands there with others, and says little.
+                if px <= right - 0.05 * (right - left):
                     axes.annotate(
                         label,
                         (px, 100 * py),
