@@ -1,0 +1,1 @@
+"""Parity models: learned coded resilience for inference."""
