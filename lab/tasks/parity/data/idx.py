@@ -46,7 +46,7 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         raise RequestError(f"expected a whole {'gzipped ' if packed else ''}IDX file at {path}: {error}") from None
 
 
-def _read(file: IO[bytes], path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _read(file: IO[bytes] | gzip.GzipFile, path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     dimensions = len(shape) + 1
     header = _take(file, 4 + 4 * dimensions)
     magic = bytes([0, 0, 8, dimensions])
@@ -69,7 +69,7 @@ def _read(file: IO[bytes], path: Path, shape: tuple[int, ...]) -> NDArray[np.uin
     return np.frombuffer(body, np.uint8).reshape(count, *shape)
 
 
-def _take(file: IO[bytes], size: int) -> bytes:
+def _take(file: IO[bytes] | gzip.GzipFile, size: int) -> bytes:
     """`size` bytes, or as many as there are."""
     parts, left = [], size
     while left and (part := file.read(min(left, 1 << 20))):

@@ -50,7 +50,7 @@ def mnist5k() -> Source:
     if table.shape != (5000, 785):
         raise RequestError(f"expected 5,000 rows of 785 numbers at {path}, but got {table.shape}")
     pixels, labels = table[:, :-1], table[:, -1]
-    if not (0 <= pixels.min() and pixels.max() <= 255 and set(np.unique(labels)) == set(range(10))):
+    if not (pixels.min() >= 0 and pixels.max() <= 255 and set(np.unique(labels)) == set(range(10))):
         raise RequestError(f"expected pixels from 0 to 255 and labels from 0 to 9 at {path}")
     return _fixed(pixels.astype(np.uint8).reshape(-1, 1, 28, 28), labels, largest=255)
 

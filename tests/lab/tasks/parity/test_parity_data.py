@@ -109,7 +109,7 @@ def test_a_gzip_bomb_is_unpacked_no_further_than_its_header_says(tmp_path, monke
     unpacked = []
     read = gzip.GzipFile.read
     monkeypatch.setattr(gzip.GzipFile, "read", lambda self, size=-1: (unpacked.append(size), read(self, size))[1])
-    with pytest.raises(RequestError, match="10 bytes after the header .* more"):
+    with pytest.raises(RequestError, match=r"10 bytes after the header .* more"):
         read_idx(path, ())
     assert sum(unpacked) < 100
 
@@ -334,5 +334,5 @@ def test_a_split_has_every_sample_once_and_both_sides_of_each_class(labels, shar
 def test_a_part_smaller_than_a_group_is_refused(tmp_path):
     data = load("digits", None, 0.1, 0)
     few = Part(data.test.inputs[:3], data.test.labels[:3])
-    with pytest.raises(RequestError, match="k = 4 test samples of digits .* 3"):
+    with pytest.raises(RequestError, match=r"k = 4 test samples of digits .* 3"):
         type(data)("digits", data.train, data.validation, few, 10, data.mean, data.std).require(4)
