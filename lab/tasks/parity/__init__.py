@@ -1,1 +1,6 @@
-"""Parity models: learned coded resilience for inference."""
+"""Parity models: learned coded resilience for inference (Kosaian, Rashmi and Venkataraman, SOSP 2019)."""
+
+from lab.tasks.parity.config import ParityConfig
+from lab.tasks.parity.fit import OBJECTIVE, fit
+
+__all__ = ["OBJECTIVE", "ParityConfig", "fit"]
