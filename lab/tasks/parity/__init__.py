@@ -2,5 +2,6 @@
 
 from lab.tasks.parity.config import ParityConfig
 from lab.tasks.parity.fit import OBJECTIVE, fit
+from lab.tasks.parity.scheme_of import check
 
-__all__ = ["OBJECTIVE", "ParityConfig", "fit"]
+__all__ = ["OBJECTIVE", "ParityConfig", "check", "fit"]

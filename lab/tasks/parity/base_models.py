@@ -20,9 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lab.config import Config
-from lab.errors import RequestError
+from lab.errors import RequestError, WorkError
 from lab.files import read_json, replace_directory, settle_directory, sha256, write_json
-from lab.paths import runs_root
 from lab.tasks.parity.config import ParityConfig
 from lab.tasks.parity.data import Dataset, Part
 from lab.tasks.parity.models import make_model
@@ -64,7 +63,7 @@ class BaseTraining(Config):
 def base_model(config: ParityConfig, data: Dataset, name: str) -> nn.Module:
     """The model `name` trained on `data` as `config` says, in evaluation mode on the config's device.
 
-    It comes from the cache under the runs folder if it is there; a damaged copy is trained again.
+    It comes from the cache in `config.cache_dir` if it is there; a damaged copy is trained again.
 
     Raises:
         RequestError: images too small for the model.
@@ -84,8 +83,12 @@ def base_model(config: ParityConfig, data: Dataset, name: str) -> nn.Module:
         torch=torch.__version__,
     )
     model = make_model(name, data.shape, data.classes, 1.0, torch.Generator().manual_seed(config.seed))
-    folder = runs_root() / ".parity-base-models" / training.key()
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    assert config.cache_dir is not None  # the config fills it in
+    folder = Path(config.cache_dir) / training.key()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkError(f"cannot write {folder.parent}: {error.strerror or error}") from error
     with FileLock(folder.with_suffix(".lock")):
         settle_directory(folder)
         state = None

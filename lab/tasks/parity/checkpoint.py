@@ -25,7 +25,7 @@ from lab.paths import find_run, trial_folder
 from lab.tasks.checkpoint_files import read_progress, read_weights, write_progress
 from lab.tasks.parity.config import ParityConfig, architecture
 
-__all__ = ["Loaded", "Progress", "find_checkpoint", "load", "load_state", "save"]
+__all__ = ["Loaded", "Progress", "load", "load_state", "save", "starting_point"]
 
 _BEST, _CURRENT, _BASE, _PROGRESS = "model.safetensors", "current.safetensors", "base.safetensors", "progress.json"
 _WHAT = "checkpoint of parity"
@@ -129,7 +129,23 @@ def load_state(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> N
         raise RequestError(f"expected the weights of this architecture in the {what}, but: {reason}") from None
 
 
-def find_checkpoint(name: str) -> Path:
+def starting_point(config: ParityConfig, digest: str) -> Loaded:
+    """The checkpoint that `config.continue_from` names.
+
+    Raises:
+        RequestError: there is none, it does not fit, or its training has done all iterations already.
+    """
+    assert config.continue_from is not None
+    loaded = load(_find(config.continue_from), config, digest)
+    if not config.only_test and loaded.progress.iteration >= config.iterations:
+        raise RequestError(
+            f"expected more iterations than the {loaded.progress.iteration} that {config.continue_from} has done "
+            f"already, but got iterations = {config.iterations}"
+        )
+    return loaded
+
+
+def _find(name: str) -> Path:
     """The checkpoint directory called `name`: a path, or a run that `lab train` made, of which it is the first trial's.
 
     Raises:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from lab.config import Config
 from lab.errors import unknown_name
+from lab.paths import runs_root
 from lab.tasks.parity import data, models
 from lab.tasks.parity.codes import DECODERS, ENCODERS
 
@@ -77,6 +79,7 @@ class ParityConfig(Config):
     encoder_smoothing: float = Field(default=0.0, ge=0, description="spline: of the curve through the queries")
     decoder_smoothing: float = Field(default=0.0, ge=0, description="spline: of the curve through the answers")
 
+    cache_dir: str | None = Field(default=None, description="where base models are kept [beside all runs]")
     base_epochs: int = Field(default=60, ge=1, le=10_000, description="epochs of the base model")
     base_learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Adam's, for the base model")
     base_weight_decay: float = Field(default=1e-5, ge=0, description="Adam's, for the base model")
@@ -115,8 +118,14 @@ class ParityConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _names(cls, values: Any) -> Any:
-        """Other spellings become the lab's names; an unknown name is answered with the nearest."""
+        """Other spellings become the lab's names, paths absolute; an unknown name is answered with the nearest."""
         values = dict(values)
+        # Trials of a sweep have working directories of their own.
+        values["cache_dir"] = str(Path(values.get("cache_dir") or runs_root() / ".parity-base-models").absolute())
+        if isinstance(values.get("data_dir"), str):
+            values["data_dir"] = str(Path(values["data_dir"]).expanduser().absolute())
+        if isinstance(values.get("continue_from"), str) and Path(values["continue_from"]).is_dir():
+            values["continue_from"] = str(Path(values["continue_from"]).absolute())
         for field, known, aliases in (
             ("dataset", data.DATASETS, data.ALIASES),
             ("model", models.MODELS, models.ALIASES),

@@ -15,14 +15,13 @@ from lab.console import print_aside
 from lab.errors import RequestError
 from lab.experiment import Report, Result
 from lab.tasks.parity.base_models import accuracy, base_model, logits
-from lab.tasks.parity.checkpoint import Loaded, Progress, find_checkpoint, load, load_state, save
+from lab.tasks.parity.checkpoint import Loaded, Progress, load, load_state, save, starting_point
 from lab.tasks.parity.codes import Parity, Scheme
 from lab.tasks.parity.config import ParityConfig, architecture
-from lab.tasks.parity.data import load as load_data
 from lab.tasks.parity.groups import Augmentation, shuffled_groups
 from lab.tasks.parity.losses import loss_of
 from lab.tasks.parity.measures import measure
-from lab.tasks.parity.scheme_of import make_scheme, output_of
+from lab.tasks.parity.scheme_of import data_of, make_scheme, output_of
 
 __all__ = ["OBJECTIVE", "fit"]
 
@@ -60,8 +59,7 @@ def fit(config: ParityConfig, report: Report, *, resume: Path | None = None) -> 
 class _Training:
     def __init__(self, config: ParityConfig) -> None:
         self.config = config
-        folder = None if config.data_dir is None else Path(config.data_dir)
-        self.data = load_data(config.dataset, folder, config.validation_share, config.split_seed)
+        self.data = data_of(config)
         self.data.require(config.k)
         self.digest = self.data.digest()
         self.base = base_model(config, self.data, config.model)
@@ -73,12 +71,7 @@ class _Training:
         if resume is not None:
             loaded = load(resume, config, self.digest)
         elif config.continue_from is not None and config.weighted:
-            loaded = load(find_checkpoint(config.continue_from), config, self.digest)
-            if not config.only_test and loaded.progress.iteration >= config.iterations:
-                raise RequestError(
-                    f"expected iterations of more than {loaded.progress.iteration}, which {config.continue_from} has "
-                    f"done already, but got {config.iterations}"
-                )
+            loaded = starting_point(config, self.digest)
         if loaded is not None:
             load_state(self.base, loaded.base, "base model")
             load_state(scheme, loaded.best if config.only_test else loaded.current, "checkpoint")

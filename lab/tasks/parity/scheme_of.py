@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from lab.experiment import require_device
 from lab.tasks.parity.base_models import base_model
+from lab.tasks.parity.checkpoint import starting_point
 from lab.tasks.parity.codes import DECODERS, ENCODERS, Berrut, Fallback, Parity, Scheme, Spline
 from lab.tasks.parity.config import ParityConfig
 from lab.tasks.parity.data import Dataset
-from lab.tasks.parity.models import initialise, make_model
+from lab.tasks.parity.data import load as load_data
+from lab.tasks.parity.models import MODELS, initialise, make_model
 
-__all__ = ["make_scheme", "output_of"]
+__all__ = ["check", "data_of", "make_scheme", "output_of"]
+
+
+def check(config: ParityConfig, in_sweep: bool = False) -> None:
+    """Raises RequestError for what cannot be trained here: data that is missing, wrong or too little, images that a
+    model or the encoder cannot read, no GPU, or a checkpoint that does not fit."""
+    if not in_sweep:
+        require_device(config)
+    data = data_of(config)
+    data.require(config.k)
+    with torch.device("meta"):
+        for name in {config.model, config.parity_architecture, config.cheap_model}:
+            MODELS[name](data.shape, data.classes, 1.0)
+        if config.encoder is not None:
+            ENCODERS[config.encoder](config.k, config.r, data.shape)
+    if config.continue_from is not None and config.weighted:
+        starting_point(config, data.digest())
+
+
+def data_of(config: ParityConfig) -> Dataset:
+    """The data set of `config`, read."""
+    folder = None if config.data_dir is None else Path(config.data_dir)
+    return load_data(config.dataset, folder, config.validation_share, config.split_seed)
 
 
 def output_of(config: ParityConfig) -> Callable[[Tensor], Tensor]:
