@@ -1,0 +1,63 @@
+"""Parity models: how good are predictions that are rebuilt after their servers were lost?"""
+
+from functools import partial
+
+from ray import tune
+
+from lab.experiment import Experiment, register, resources
+from lab.tasks.parity import OBJECTIVE, ParityConfig, check, fit
+
+register(
+    Experiment(
+        name="parity",
+        summary="parity models: an inference code that rebuilds lost predictions, and its training-free peers",
+        config=ParityConfig,
+        fit=fit,
+        space={
+            "dataset": tune.choice(["digits", "mnist5k"]),
+            "k": tune.choice([2, 3, 4]),
+            "code": tune.choice(
+                [
+                    "addition/subtraction",
+                    "concatenation/subtraction",
+                    "mlp/subtraction",
+                    "conv/subtraction",
+                    "addition/mlp",
+                    "concatenation/mlp",
+                    "mlp/mlp",
+                    "conv/mlp",
+                    "berrut",
+                    "berrut-systematic",
+                    "spline",
+                    "replication",
+                    "cheap-model",
+                    "majority",
+                ]
+            ),
+            "seed": tune.choice([0, 1, 2, 3, 4]),
+        },
+        metric=OBJECTIVE,
+        mode="max",
+        presets={
+            "quick": {"iterations": 10},
+            "default": {},
+            # The settings of the parity-models reference: the row that the others are compared with.
+            "reference": {"iterations": 50, "epochs": 10, "schedule": "constant"},
+            "paper": {
+                "dataset": "cifar10",
+                "model": "resnet18",
+                "iterations": 100,
+                "epochs": 10,
+                "base_epochs": 200,
+                "shift": 4,
+                "flip": True,
+                "device": "cuda",
+                "checkpoint_every": 5,
+            },
+        },
+        searcher="grid",
+        check=check,
+        comparison="parity",
+        resources=partial(resources, gpu=1.0),
+    )
+)

@@ -1,0 +1,7 @@
+"""Parity models: learned coded resilience for inference (Kosaian, Rashmi and Venkataraman, SOSP 2019)."""
+
+from lab.tasks.parity.config import ParityConfig
+from lab.tasks.parity.fit import OBJECTIVE, fit
+from lab.tasks.parity.scheme_of import check
+
+__all__ = ["OBJECTIVE", "ParityConfig", "check", "fit"]

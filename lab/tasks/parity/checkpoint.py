@@ -1,0 +1,165 @@
+"""Checkpoint directories of a parity model: JSON and safetensors, nothing that runs.
+
+model.safetensors     the best network by validation so far: encoder, parity models, decoder
+model.json            what it is, and how good
+current.safetensors   the network after the last iteration, and the state of its optimiser
+base.safetensors      the base model that it stands in for
+progress.json         how far the training is; vouches for the others
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lab.config import Config
+from lab.errors import RequestError
+from lab.files import write_json
+from lab.paths import find_run, trial_folder
+from lab.tasks.checkpoint_files import read_progress, read_weights, write_progress
+from lab.tasks.parity.config import ParityConfig, architecture
+
+__all__ = ["Loaded", "Progress", "load", "load_state", "save", "starting_point"]
+
+_BEST, _CURRENT, _BASE, _PROGRESS = "model.safetensors", "current.safetensors", "base.safetensors", "progress.json"
+_WHAT = "checkpoint of parity"
+
+
+class Progress(Config):
+    """How far a training is.
+
+    Attributes:
+        iteration: iterations done.
+        seconds: time so far.
+        architecture: `lab.tasks.parity.config.architecture`.
+        data: `Dataset.digest`.
+        best: the metrics of the best network by validation so far, as they were reported.
+    """
+
+    iteration: int = 0
+    seconds: float = 0.0
+    architecture: dict[str, Any] = Field(default_factory=dict)
+    data: str = ""
+    best: dict[str, float] = Field(default_factory=dict)
+
+
+class Loaded:
+    """What is in a checkpoint.
+
+    Attributes:
+        progress: how far it is.
+        best, current, base: tensors by name.
+        optimiser: of `torch.optim.Optimizer.state_dict`, parameter -> name -> tensor.
+    """
+
+    def __init__(self, progress: Progress, tensors: Mapping[str, dict[str, Tensor]]) -> None:
+        self.progress, self.best, self.base = progress, tensors[_BEST], tensors[_BASE]
+        network, self.optimiser = {}, {}
+        for name, tensor in tensors[_CURRENT].items():
+            kind, _, rest = name.partition(".")
+            if kind == "network":
+                network[rest] = tensor
+            else:
+                parameter, _, key = rest.partition(".")
+                self.optimiser.setdefault(int(parameter), {})[key] = tensor
+        self.current: dict[str, Tensor] = network
+
+    optimiser: dict[int, dict[str, Tensor]]
+
+
+def save(
+    directory: Path,
+    progress: Progress,
+    *,
+    best: Mapping[str, Tensor],
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer | None,
+    base: nn.Module,
+    description: Mapping[str, Any],
+) -> None:
+    """Writes a checkpoint into the empty directory `directory`; `best` and `network` have the same names."""
+    current = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    if optimiser is not None:
+        for parameter, state in optimiser.state_dict()["state"].items():
+            current.update({f"optimiser.{parameter}.{key}": value for key, value in state.items()})
+    for name, tensors in ((_BEST, best), (_CURRENT, current), (_BASE, base.state_dict())):
+        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, directory / name)
+    write_json(directory / "model.json", {"format": "parity/1", "architecture": progress.architecture, **description})
+    write_progress(directory / _PROGRESS, progress)
+
+
+def load(directory: Path, config: ParityConfig, digest: str) -> Loaded:
+    """Reads a checkpoint that is to be used under `config`, with data of `digest`.
+
+    Raises:
+        RequestError: no whole checkpoint of a parity model, or one of another architecture or other data.
+    """
+    progress = read_progress(directory / _PROGRESS, Progress, _WHAT)
+    for name, wanted in architecture(config).items():
+        got = progress.architecture.get(name)
+        if got != wanted:
+            raise RequestError(f"expected a checkpoint with {name} = {wanted}, but {directory} has {name} = {got}")
+    if progress.data != digest:
+        raise RequestError(
+            f"expected a checkpoint of the same samples and the same split, but {directory} was trained on others: "
+            "has a file of the data set changed?"
+        )
+    try:
+        return Loaded(progress, {name: read_weights(directory / name, _WHAT) for name in (_BEST, _CURRENT, _BASE)})
+    except ValueError as error:
+        raise RequestError(f"expected a whole {_WHAT} at {directory}, but got: {error}") from None
+
+
+def load_state(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Gives `module` the tensors of a checkpoint.
+
+    Raises:
+        RequestError: they are of other names or shapes.
+    """
+    try:
+        module.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RequestError(f"expected the weights of this architecture in the {what}, but: {reason}") from None
+
+
+def starting_point(config: ParityConfig, digest: str) -> Loaded:
+    """The checkpoint that `config.continue_from` names.
+
+    Raises:
+        RequestError: there is none, it does not fit, or its training has done all iterations already.
+    """
+    assert config.continue_from is not None
+    loaded = load(_find(config.continue_from), config, digest)
+    if not config.only_test and loaded.progress.iteration >= config.iterations:
+        raise RequestError(
+            f"expected more iterations than the {loaded.progress.iteration} that {config.continue_from} has done "
+            f"already, but got iterations = {config.iterations}"
+        )
+    return loaded
+
+
+def _find(name: str) -> Path:
+    """The checkpoint directory called `name`: a path, or a run that `lab train` made, of which it is the first trial's.
+
+    Raises:
+        RequestError: there is none.
+    """
+    direct = Path(name)
+    if (direct / _PROGRESS).is_file():
+        return direct
+    try:
+        folder = trial_folder(find_run(name), 0) / "checkpoint"
+    except RequestError as error:
+        raise RequestError(
+            f"expected a checkpoint directory or a run, but {name!r} is no directory, and: {error}"
+        ) from None
+    if not (folder / _PROGRESS).is_file():
+        raise RequestError(f"expected a checkpoint of {name} at {folder}, but there is none")
+    return folder

@@ -1,0 +1,70 @@
+"""Decoders: predictions of all k queries from the answers that arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lab.tasks.parity.codes.matrices import Matrix, linear_decoder, vandermonde
+
+__all__ = ["DECODERS", "LinearDecoder", "MLPDecoder", "apply_decoder"]
+
+
+def apply_decoder(decoder: Matrix, answers: Tensor, arrived: Sequence[bool]) -> Tensor:
+    """Estimates by a matrix.
+
+    Args:
+        decoder: float64 (k, W).
+        answers: float (B, W, n); lost ones are not read, they may be NaN.
+        arrived: (W,).
+
+    Returns:
+        Float (B, k, n).
+    """
+    came = torch.tensor(arrived, device=answers.device)
+    matrix = torch.as_tensor(decoder, dtype=answers.dtype, device=answers.device)
+    return torch.einsum("kw,bwn->bkn", matrix, answers.where(came[:, None], 0.0))
+
+
+class LinearDecoder(nn.Module):
+    """Undoes sums with the weights of `vandermonde(k, r)`: subtraction for r = 1."""
+
+    def __init__(self, k: int, r: int, classes: int) -> None:
+        super().__init__()
+        self.weights = vandermonde(k, r)
+
+    def targets(self, predictions: Tensor) -> Tensor:
+        """What the parity models have to answer for this to be exact: float (B, k, n) to (B, r, n)."""
+        weights = torch.as_tensor(self.weights, dtype=predictions.dtype, device=predictions.device)
+        return torch.einsum("rk,bkn->brn", weights, predictions)
+
+    def forward(self, answers: Tensor, arrived: Sequence[bool]) -> Tensor:
+        """Float (B, k + r, n) to (B, k, n)."""
+        return apply_decoder(linear_decoder(self.weights, arrived), answers, arrived)
+
+
+class MLPDecoder(nn.Module):
+    """Two hidden layers of k n ReLU units over all k + r answers, 0 for each that is lost (arXiv 1806.01259)."""
+
+    def __init__(self, k: int, r: int, classes: int) -> None:
+        super().__init__()
+        self.k = k
+        width = k * classes
+        self.layers = nn.Sequential(
+            nn.Linear((k + r) * classes, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)
+        )
+
+    def forward(self, answers: Tensor, arrived: Sequence[bool]) -> Tensor:
+        """Float (B, k + r, n) to (B, k, n)."""
+        came = torch.tensor(arrived, device=answers.device)
+        return self.layers(answers.where(came[:, None], 0.0).flatten(1)).unflatten(1, (self.k, -1))
+
+
+DECODERS: Mapping[str, Callable[[int, int, int], nn.Module]] = {
+    "subtraction": LinearDecoder,
+    "linear": LinearDecoder,
+    "mlp": MLPDecoder,
+}
+"""Name -> a function of k, r and the number of classes; `subtraction` is `linear` with r = 1."""

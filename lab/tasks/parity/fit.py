@@ -1,0 +1,222 @@
+"""The training of a parity model: a base model, a scheme around it, and epochs of groups."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lab.console import print_aside
+from lab.errors import RequestError
+from lab.experiment import Report, Result
+from lab.tasks.parity.base_models import accuracy, base_model, logits
+from lab.tasks.parity.checkpoint import Loaded, Progress, load, load_state, save, starting_point
+from lab.tasks.parity.codes import Parity, Scheme
+from lab.tasks.parity.config import ParityConfig, architecture
+from lab.tasks.parity.groups import Augmentation, shuffled_groups
+from lab.tasks.parity.losses import loss_of
+from lab.tasks.parity.measures import measure
+from lab.tasks.parity.scheme_of import data_of, make_scheme, output_of
+
+__all__ = ["OBJECTIVE", "fit"]
+
+OBJECTIVE = "validation/degraded_accuracy"
+"""The metric that is maximised."""
+
+_PARTS = ("train", "validation", "test")
+
+
+def fit(config: ParityConfig, report: Report, *, resume: Path | None = None) -> Result:
+    """Trains a code around a base model, which is trained first unless it is in the cache.
+
+    On a CPU, two trainings with the same config report the same metrics, save `seconds`, resumed or not.
+
+    Args:
+        config: what is trained. Where there is nothing to train, there is one report.
+        report: called once an iteration with `iteration`, `seconds`, `epoch`, `extra_servers` (beside the k of the
+            queries), `base/<part>_accuracy`, `train/loss` (mean of the iteration), `<part>/<measure>` for the parts
+            `train`, `validation` and `test` (`lab.tasks.parity.measures`), and `best/<part>/<measure>`, without ways
+            to lose answers, of the best network by validation so far.
+        resume: a checkpoint directory that a fit wrote; it goes before `config.continue_from`.
+
+    Raises:
+        RequestError: data that is missing or wrong, images that a model or an encoder cannot read, or a checkpoint that
+            is not whole, or of another architecture or other data.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads)
+    try:
+        return _Training(config).run(report, resume)
+    finally:
+        torch.set_num_threads(threads)
+
+
+class _Training:
+    def __init__(self, config: ParityConfig) -> None:
+        self.config = config
+        self.data = data_of(config)
+        self.data.require(config.k)
+        self.digest = self.data.digest()
+        self.base = base_model(config, self.data, config.model)
+        self.scheme = make_scheme(config, self.data, self.base)
+
+    def run(self, report: Report, resume: Path | None) -> Result:
+        config, scheme = self.config, self.scheme
+        loaded, progress = None, Progress(architecture=architecture(config), data=self.digest)
+        if resume is not None:
+            loaded = load(resume, config, self.digest)
+        elif config.continue_from is not None and config.weighted:
+            loaded = starting_point(config, self.digest)
+        if loaded is not None:
+            load_state(self.base, loaded.base, "base model")
+            load_state(scheme, loaded.best if config.only_test else loaded.current, "checkpoint")
+            progress = loaded.progress
+        self._prepare(loaded)
+        best = _copy(scheme) if loaded is None else loaded.best
+        started = time.perf_counter() - progress.seconds
+        if config.only_test or not config.trained:
+            # Nothing changes from here on: one report says it all.
+            first, last = (1, 0 if progress.iteration and resume is not None else 1)
+        else:
+            first, last = progress.iteration + 1, config.iterations
+        metrics: dict[str, float] = {}
+        for iteration in range(first, last + 1):
+            loss = {"train/loss": self._iteration(iteration)} if config.trained and not config.only_test else {}
+            measures = self._measures()
+            metrics = {
+                "iteration": float(iteration),
+                "seconds": time.perf_counter() - started,
+                "epoch": float(iteration * config.epochs) if loss else 0.0,
+                "extra_servers": float(scheme.extra),
+                **self.base_accuracies,
+                **loss,
+                **measures,
+            }
+            found = progress.best
+            # Of equals the last: the learning rate is lower there.
+            if not found or measures[OBJECTIVE] >= found[f"best/{OBJECTIVE}"]:
+                best = _copy(scheme)
+                found = {f"best/{name}": value for name, value in measures.items() if name.count("/") == 1}
+            metrics |= found
+            progress = progress.model_copy(
+                update={"iteration": iteration, "seconds": metrics["seconds"], "best": found}
+            )
+            if iteration == last or iteration % config.checkpoint_every == 0:
+                with tempfile.TemporaryDirectory(prefix="parity-") as directory:
+                    self._save(Path(directory), progress, best)
+                    report(metrics, Path(directory))
+            else:
+                report(metrics, None)
+        return Result(metrics)
+
+    def _prepare(self, loaded: Loaded | None) -> None:
+        """Asks the base model about every sample once, and readies what is trained."""
+        config, data = self.config, self.data
+        hand_out = output_of(config)
+        said = {name: logits(self.base, data, getattr(data, name), config.device) for name in _PARTS}
+        self.base_accuracies = {
+            f"base/{name}_accuracy": accuracy(said[name], getattr(data, name).labels) for name in _PARTS
+        }
+        self.predictions = {name: hand_out(found) for name, found in said.items()}
+        train, test = (100 * self.base_accuracies[f"base/{name}_accuracy"] for name in ("train", "test"))
+        print_aside(f"base model {config.model} on {config.dataset}: {train:.2f} % train, {test:.2f} % test accuracy")
+        for part in config.weighted:
+            if part not in config.trained and not config.only_test:
+                print_aside(f"frozen: the {part.replace('_', ' ')}, {self._origin(part, loaded)}")
+        self.optimiser = self._optimiser(loaded)
+        self.inputs, self.labels = data.train.inputs.to(config.device), data.train.labels.to(config.device)
+        self.augment = Augmentation(config.shift, config.flip, config.mix)
+        self.black = data.scaled(torch.zeros(data.shape[0], 1, 1)).to(config.device)
+
+    def _origin(self, part: str, loaded: Loaded | None) -> str:
+        if loaded is not None:
+            return "as it was loaded"
+        if part == "parity_model" and self.config.parity_init == "base":
+            return "with the weights of the base model"
+        return "as it was drawn, untrained by intent"
+
+    def _optimiser(self, loaded: Loaded | None) -> torch.optim.Optimizer | None:
+        config, scheme = self.config, self.scheme
+        if not config.trained or config.only_test:
+            return None
+        assert isinstance(scheme, Parity)
+        modules = {"encoder": scheme.encoder, "parity_model": scheme.parity_models, "decoder": scheme.decoder}
+        for name, module in modules.items():
+            module.requires_grad_(name in config.trained)
+        kind = torch.optim.AdamW if config.optimiser == "adamw" else torch.optim.Adam
+        parameters = [parameter for parameter in scheme.parameters() if parameter.requires_grad]
+        optimiser = kind(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+        if loaded is not None:
+            if set(loaded.optimiser) != set(range(len(parameters))):
+                raise RequestError("expected a checkpoint in which the same parts are trained, but others are")
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": loaded.optimiser})
+        return optimiser
+
+    def _iteration(self, iteration: int) -> float:
+        """Trains the epochs of an iteration, counted from 1; the mean loss of a step."""
+        config, scheme, optimiser = self.config, self.scheme, self.optimiser
+        assert isinstance(scheme, Parity)
+        assert optimiser is not None
+        modules = {"encoder": scheme.encoder, "parity_model": scheme.parity_models, "decoder": scheme.decoder}
+        for name, module in modules.items():
+            module.train(name in config.trained)
+        total, steps = 0.0, 0
+        for epoch in range((iteration - 1) * config.epochs, iteration * config.epochs):
+            groups = torch.from_numpy(shuffled_groups(len(self.labels), config.k, config.seed, epoch))
+            rng = np.random.default_rng([config.seed, epoch, 2])
+            batches = groups.to(config.device).split(config.groups_in_batch)
+            for place, places in enumerate(batches):
+                rate = config.learning_rate
+                if config.schedule == "cosine":
+                    done = (epoch + place / len(batches)) / (config.iterations * config.epochs)
+                    rate *= 0.5 * (1 + math.cos(math.pi * done))
+                for group in optimiser.param_groups:
+                    group["lr"] = rate
+                optimiser.zero_grad()
+                loss = loss_of(scheme, *self._batch(places, rng), config.loss, config.temperature)
+                loss.backward()
+                optimiser.step()
+                total, steps = total + float(loss.detach()), steps + 1
+        scheme.eval()
+        return total / steps
+
+    def _batch(self, places: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, what the base model says of them, and their labels, for places of samples, int64 (B, k)."""
+        queries = self.data.scaled(self.inputs[places.flatten()])
+        predictions = self.predictions["train"][places]
+        if self.augment:
+            queries = self.augment(queries, self.black, rng)
+            if self.config.distil:
+                with torch.no_grad():
+                    predictions = output_of(self.config)(self.base(queries)).unflatten(0, places.shape)
+        return queries.unflatten(0, places.shape), predictions, self.labels[places]
+
+    def _measures(self) -> dict[str, float]:
+        self.scheme.eval()
+        found = {}
+        for name in _PARTS:
+            measures = measure(
+                self.scheme, self.data, getattr(self.data, name), self.predictions[name], self.config.loss_rate
+            )
+            found.update({f"{name}/{key}": value for key, value in measures.items()})
+        return found
+
+    def _save(self, directory: Path, progress: Progress, best: dict[str, Tensor]) -> None:
+        save(
+            directory,
+            progress,
+            best=best,
+            network=self.scheme,
+            optimiser=self.optimiser,
+            base=self.base,
+            description={"base": self.base_accuracies, "best": progress.best},
+        )
+
+
+def _copy(scheme: Scheme) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in scheme.state_dict().items()}

@@ -1,0 +1,91 @@
+"""From a configuration to a scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lab.experiment import require_device
+from lab.tasks.parity.base_models import base_model
+from lab.tasks.parity.checkpoint import starting_point
+from lab.tasks.parity.codes import DECODERS, ENCODERS, Berrut, Fallback, Parity, Scheme, Spline
+from lab.tasks.parity.config import ParityConfig
+from lab.tasks.parity.data import Dataset
+from lab.tasks.parity.data import load as load_data
+from lab.tasks.parity.models import MODELS, initialise, make_model
+
+__all__ = ["check", "data_of", "make_scheme", "output_of"]
+
+
+def check(config: ParityConfig, in_sweep: bool = False) -> None:
+    """Raises RequestError for what cannot be trained here: data that is missing, wrong or too little, images that a
+    model or the encoder cannot read, no GPU, or a checkpoint that does not fit."""
+    if not in_sweep:
+        require_device(config)
+    data = data_of(config)
+    data.require(config.k)
+    with torch.device("meta"):
+        for name in {config.model, config.parity_architecture, config.cheap_model}:
+            MODELS[name](data.shape, data.classes, 1.0)
+        if config.encoder is not None:
+            ENCODERS[config.encoder](config.k, config.r, data.shape)
+    if config.continue_from is not None and config.weighted:
+        starting_point(config, data.digest())
+
+
+def data_of(config: ParityConfig) -> Dataset:
+    """The data set of `config`, read."""
+    folder = None if config.data_dir is None else Path(config.data_dir)
+    return load_data(config.dataset, folder, config.validation_share, config.split_seed)
+
+
+def output_of(config: ParityConfig) -> Callable[[Tensor], Tensor]:
+    """What models hand out for logits (..., n)."""
+    if config.output == "logits":
+        return lambda logits: logits
+    return lambda logits: torch.softmax(logits / config.temperature, -1)
+
+
+def make_scheme(config: ParityConfig, data: Dataset, base: nn.Module) -> Scheme:
+    """The scheme of `config`, on its device, with weights as they are before training.
+
+    Raises:
+        RequestError: images that the encoder or a model cannot read.
+    """
+    hand_out = output_of(config)
+
+    def predict(queries: Tensor) -> Tensor:
+        return hand_out(base(queries))
+
+    k, r = config.k, config.r
+    if config.encoder is not None and config.decoder is not None:
+        generator = torch.Generator().manual_seed(config.seed + 1)
+        encoder = ENCODERS[config.encoder](k, r, data.shape)
+        decoder = DECODERS[config.decoder](k, r, data.classes)
+        initialise(encoder, generator)
+        initialise(decoder, generator)
+        name = config.parity_architecture
+        parity_models = [make_model(name, data.shape, data.classes, config.parity_width, generator) for _ in range(r)]
+        if config.parity_init == "base":
+            for model in parity_models:
+                model.load_state_dict(base.state_dict())
+        return Parity(k, encoder, parity_models, decoder).to(config.device)
+    if config.code == "spline":
+        smoothing = {name: getattr(config, name) for name in ("encoder_smoothing", "decoder_smoothing")}
+        return Spline(k, r, predict, **smoothing)
+    if config.code.startswith("berrut"):
+        return Berrut(k, r, predict, systematic=config.code == "berrut-systematic")
+    if config.code == "replication":
+        return Fallback(k, r, lambda queries, predictions: predictions, extra=k * r)
+    if config.code == "cheap-model":
+        cheap = base_model(config, data, config.cheap_model)
+
+        def ask(queries: Tensor, predictions: Tensor) -> Tensor:
+            return hand_out(cheap(queries.flatten(0, 1))).unflatten(0, predictions.shape[:2])
+
+        return Fallback(k, r, ask, extra=k)
+    frequency = torch.bincount(data.train.labels, minlength=data.classes).float().to(config.device)
+    return Fallback(k, r, lambda queries, predictions: frequency.expand_as(predictions), extra=0)
