@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lab.tasks.parity.latency.config import Mode, ServingConfig
 
-__all__ = ["Served", "Speed", "arrivals", "serve", "simulate", "speeds"]
+__all__ = ["Served", "Speed", "arrivals", "serve", "simulate", "speeds", "unit_times"]
 
 Floats = NDArray[np.float64]
 
@@ -142,8 +142,7 @@ def simulate(config: ServingConfig, mode: Mode, advance: Callable[[int], None] =
     horizon = float(came[-1]) * 1.5 + 60.0
 
     def pool(number: int, servers: int, times: Floats, factor: float = 1.0) -> Floats:
-        rng = np.random.default_rng([config.seed, 2, number])
-        work = factor * config.service * _unit_times(rng, config.variation, len(times))
+        work = factor * config.service * unit_times(config, number, len(times))
         done = serve(times, work, speeds(config, number, servers, horizon))
         advance(1)
         return done
@@ -173,7 +172,7 @@ def _rebuilt(own: Floats, parity: Floats) -> Floats:
     return np.asarray(np.partition(there, k - 1, axis=2)[..., k - 1])
 
 
-def _unit_times(rng: np.random.Generator, variation: float, count: int) -> Floats:
-    """Log-normal times of mean 1 and this standard deviation."""
-    sigma = np.sqrt(np.log1p(variation**2))
-    return rng.lognormal(-(sigma**2) / 2, sigma, count)
+def unit_times(config: ServingConfig, pool: int, count: int) -> Floats:
+    """Log-normal times of mean 1, float64 (count,), of the jobs of a pool."""
+    sigma = np.sqrt(np.log1p(config.variation**2))
+    return np.random.default_rng([config.seed, 2, pool]).lognormal(-(sigma**2) / 2, sigma, count)
