@@ -118,7 +118,7 @@ def methods(names: Sequence[str], builders: Sequence[str] = ()) -> list[Method]:
     Args:
         names: runs (a path, a run id, an experiment's name, `ppo:<run>`) and classical builders, mixed. If there are
             none, the newest finished run of each experiment that trains tables. `<run>#<trial>` is one of its trials.
-            A sweep stands for its best trial; one that went over seeds, for each of its other values with all seeds.
+            A sweep stands for its best trial; a grid over seeds, for each of its other values with all seeds.
         builders: builders beside those; all classical ones, if none is named here or there. Maglev always is.
 
     Returns:
@@ -218,7 +218,7 @@ def _learned(run: Run, trial: int | None, label: str) -> list[Method]:
         if trial not in run.trials:
             raise unknown_name(f"trial of {run.name}", trial, map(str, run.trials))
         kept = [t for t in kept if t.index == trial]
-    elif run.manifest.kind == "sweep" and "seed" in run.manifest.space and kept:
+    elif run.manifest.kind == "sweep" and run.manifest.plan.search == "grid" and "seed" in run.manifest.space and kept:
         return _by_seed(run, kept, label)
     elif run.manifest.kind == "sweep":
         best = run.best_trial()
@@ -230,7 +230,7 @@ def _learned(run: Run, trial: int | None, label: str) -> list[Method]:
 
 
 def _by_seed(run: Run, kept: list[Trial], label: str) -> list[Method]:
-    """A sweep over seeds and other values: a method for each of those values, none of them picked."""
+    """A grid over seeds and other values: a method for each of those values, none of them picked."""
     fields = [key for key in run.manifest.space if key != "seed"]
     groups: dict[str, list[Trial]] = {}
     for each in sorted(kept, key=lambda t: t.index):

@@ -80,7 +80,7 @@ def make_run(
     described = Experiment(
         name=experiment, summary="", config=Config, fit=nothing, space={}, metric=METRIC, mode="min", presets={}
     )
-    plan = Plan(samples=len(noises))
+    plan = Plan(samples=len(noises), search="grid" if searched else "random")
     run = Run.create(described, kind=kind, preset=preset, config={}, plan=plan)
     if searched:
         run.manifest.space = dict.fromkeys(searched, "choice")
