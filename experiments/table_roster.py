@@ -12,8 +12,8 @@ seconds on one core:
 | 7        | 127      | 1, 2, 1 and 0 for the seeds 11 to 14; seed 14's come with the lab         | 30 to 70 |
 
 For eight, rankings as an integer flow (`lab.tasks.table_roster.flow`) left 1 of 255 after the second call of the
-solver, 20 minutes of a shared core: `--preset flow --seed 3 iterations=2`. Those come with the lab. No heat bath or annealing
-here came below 20; annealing elsewhere is known to reach 11. For larger rosters see `benchmarks/rosters.txt`.
+solver, 20 minutes of a shared core: `--preset flow --seed 3 iterations=2`. Those come with the lab. No heat bath or
+annealing here came below 20; annealing elsewhere is known to reach 11. For larger rosters see `benchmarks/rosters.txt`.
 """
 
 from ray import tune

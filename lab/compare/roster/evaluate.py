@@ -77,8 +77,8 @@ def score(method: Method, suite: RosterSuite, peer: Row | None) -> Row:
         less, base = scores["spread"], peer.scores["spread"].value
         assert less.value is not None
         assert base is not None
-        bounds = [None if bound is None else bound - base for bound in (less.low, less.high)]
-        against = Interval(less.value - base, *bounds, less.over)
+        low, high = (None if bound is None else bound - base for bound in (less.low, less.high))
+        against = Interval(less.value - base, low, high, less.over)
         said = verdict(against) if method.seeds >= ENOUGH_SEEDS else None
     uneven = tuple(each["uneven"].sum(axis=1).astype(int).tolist())
     return Row(method, scores, uneven, by_count, against, said)
