@@ -7,7 +7,7 @@ import experiments  # noqa: F401  # registers it
 from lab.experiment import get
 
 EXPERIMENT = get("table_roster")
-SMALL = {"iterations": 2, "backends": 4, "chains": 2, "size": 9}
+SMALL = {"iterations": 2, "backends": 4, "chains": 2, "size": 9, "subsets": 64, "effort": 0.05}
 
 
 @pytest.mark.parametrize("preset", EXPERIMENT.presets)

@@ -99,8 +99,8 @@ class Loads:
         return more
 
     def cost(self, distance: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What subsets of these distances cost; rounding may leave a distance of 0 a little below it."""
-        return distance if self.power == 1 else np.maximum(distance, 0) ** np.float32(self.power)
+        """What subsets of these distances cost. Distances are whole numbers, exact below 2**24."""
+        return distance if self.power == 1 else (distance**self.power).astype(np.float32)
 
     def places(self, entry: int) -> NDArray[np.int64]:
         """The place of each backend in the rankings of an entry, int64 (K, N)."""

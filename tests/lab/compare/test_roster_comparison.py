@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+import experiments  # noqa: F401  # registers table_roster
 from envs.scenarios import fixed_roster
 from lab.compare import compare_runs
 from lab.compare.page import lookup
