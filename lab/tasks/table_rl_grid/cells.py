@@ -69,14 +69,14 @@ def _bandit(config: Any) -> int:
 
 
 def _ppo(formulation: str, **fields: Any) -> Cell:
-    common = {"entropy": 0.09, "entropy_final": 0.02, "learning_rate_final": 3e-4, **fields}
+    common = {"entropy": 0.09, "entropy_final": 0.02, "learning_rate_final": 3e-4, "validation_pairs": 256, **fields}
     return Cell(
         formulation, "PPO", table_ppo.fit, table_ppo.TablePpoConfig, _sequential, table_ppo.validation_scenarios, common
     )
 
 
 def _dqn(formulation: str, **fields: Any) -> Cell:
-    common = {"learning_rate": 3e-3, "learning_rate_final": 3e-4, **fields}
+    common = {"learning_rate": 3e-3, "learning_rate_final": 3e-4, "validation_pairs": 256, **fields}
     return Cell(
         formulation, "DQN", table_dqn.fit, table_dqn.TableDqnConfig, _sequential, table_ppo.validation_scenarios, common
     )
@@ -103,7 +103,7 @@ def _bandits(algorithm: str, **fields: Any) -> Cell:
         table_bandit.TableBanditConfig,
         _bandit,
         table_bandit.validation_scenarios,
-        {"device": "cpu", **fields},
+        {"device": "cpu", "validation_pairs": 256, **fields},
     )
 
 

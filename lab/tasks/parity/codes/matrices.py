@@ -116,7 +116,7 @@ def natural_spline(nodes: Matrix, points: Matrix, smoothing: float = 0.0) -> Mat
     """
     order = np.argsort(nodes)
     x, n = nodes[order], len(nodes)
-    fitted = np.eye(n)
+    fitted: Matrix = np.eye(n)
     if n > 2 and smoothing:
         h = np.diff(x)
         q = np.zeros((n, n - 2))
