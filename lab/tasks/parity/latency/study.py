@@ -144,6 +144,7 @@ def _outcome(label: str, served: Served, right: NDArray[np.bool_]) -> Outcome:
 def _draw(outcomes: list[Outcome], latencies: dict[str, Any], config: ServingConfig, backend: Backend) -> bytes:
     """The share of queries that wait longer than a time, a line a mode: a PNG."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(9, 5.4), layout="constrained", facecolor="white")
     axes = figure.subplots()
@@ -158,14 +159,14 @@ def _draw(outcomes: list[Outcome], latencies: dict[str, Any], config: ServingCon
     for share, name in ((0.5, "p50"), (0.01, "p99"), (0.001, "p99.9")):
         axes.axhline(share, color="#9aa0a6", lw=0.8, ls=":", zorder=0)
         axes.annotate(name, (1, share), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=9)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("{x:g}")
-    axes.tick_params(axis="x", which="both", labelsize=8)
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("latency (ms)")
     axes.set_ylabel("share of queries that wait longer")
     how = "simulated" if backend == "simulation" else "Ray actors"
     axes.set_title(f"{config.queries:,} queries at {config.rate:,.0f} a second, {how}", loc="left")
-    axes.legend(frameon=False, fontsize=9, loc="lower left")
+    axes.legend(frameon=False, fontsize=9, loc="upper right", bbox_to_anchor=(0.94, 0.98))
     made = io.BytesIO()
     figure.savefig(made, format="png", dpi=120)
     return made.getvalue()
