@@ -5,7 +5,7 @@ from functools import partial
 from ray import tune
 
 from lab.experiment import Experiment, register, resources
-from lab.tasks.parity import OBJECTIVE, ParityConfig, check, fit
+from lab.tasks.parity import OBJECTIVE, ParityConfig, check, fit, read_reference, result_texts
 
 register(
     Experiment(
@@ -58,6 +58,8 @@ register(
         searcher="grid",
         check=check,
         comparison="parity",
+        read_grid=read_reference,
+        texts=result_texts,
         resources=partial(resources, gpu=1.0),
     )
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,44 @@ _SHOWN = 32
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 
-runner_option = click.option(
-    "--runner",
-    type=Name("runner", ["stock", "fast"]),
-    help="What samples and learns, where an experiment has the choice, as table_ppo: RLlib's own, or faster parts in "
-    "its place. The same as runner=...  [default: the configuration's]",
-)
+_FIELDS = {
+    "runner": click.option(
+        "--runner",
+        type=Name("runner", ["stock", "fast"]),
+        help="What samples and learns, where an experiment has the choice, as table_ppo: RLlib's own, or faster parts "
+        "in its place. The same as runner=...  [default: the configuration's]",
+    ),
+    "data_dir": click.option(
+        "--data-dir",
+        type=click.Path(),
+        help="Folder of the data sets that do not come with the lab, for parity. The same as data_dir=...",
+    ),
+    "continue_from": click.option(
+        "--continue-from",
+        help="A checkpoint folder, or a run, to begin with, for parity. The same as continue_from=...",
+    ),
+    "only_test": click.option(
+        "--only-test",
+        is_flag=True,
+        default=None,
+        help="Train nothing: measure the best network of --continue-from. The same as only_test=true",
+    ),
+}
+"""Config fields that have an option of their own."""
+
+
+def field_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Gives a verb an option for each of `_FIELDS`; it gets what was given as one mapping, `fields`."""
+
+    @functools.wraps(verb)
+    def gathered(**options: Any) -> None:
+        fields = {name: options.pop(name) for name in _FIELDS}
+        verb(fields=fields, **options)
+
+    wrapped: Callable[..., None] = gathered
+    for option in reversed(_FIELDS.values()):
+        wrapped = option(wrapped)
+    return wrapped
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -67,7 +101,7 @@ def list_(what: str, as_json: bool) -> None:
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trials that differ in the seed alone."
 )
-@runner_option
+@field_options
 @json_option
 def train(
     experiment: str,
@@ -75,13 +109,13 @@ def train(
     preset: str,
     seed: int,
     seeds: int,
-    runner: str | None,
+    fields: Mapping[str, Any],
     as_json: bool,
 ) -> None:
     """Train an EXPERIMENT in this process, once for each seed."""
     from lab.work import start_train
 
-    _report_run(start_train(experiment, preset, overrides, seed=seed, seeds=seeds, runner=runner), as_json)
+    _report_run(start_train(experiment, preset, overrides, seed=seed, seeds=seeds, fields=fields), as_json)
 
 
 @cli.command(
@@ -137,7 +171,12 @@ def train(
     "--storage",
     help="Checkpoints go here: a path that all nodes see, or a bucket (s3://...).  [default: the run folder]",
 )
-@runner_option
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="A file with a grid in place of the search space: for parity, one of the parity-models reference.",
+)
+@field_options
 @json_option
 def sweep(experiment: str, overrides: tuple[str, ...], preset: str, as_json: bool, **options: Any) -> None:
     """Sweep an EXPERIMENT's search space with Ray Tune."""

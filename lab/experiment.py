@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -12,7 +12,7 @@ from lab.config import Config, parse
 from lab.errors import RequestError, unknown_name
 from lab.population_task import PopulationTask
 
-__all__ = ["Experiment", "Fit", "Report", "Result", "get", "names", "register", "require_device", "resources"]
+__all__ = ["Experiment", "Fit", "Grid", "Report", "Result", "get", "names", "register", "require_device", "resources"]
 
 Report = Callable[[dict[str, float], Path | None], None]
 """`report(metrics, checkpoint)`, called once an iteration; a directory given as checkpoint is copied at once."""
@@ -31,6 +31,19 @@ class Result:
     metrics: dict[str, float]
     checkpoint: Path | None = None
     timing: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid that a file asks for.
+
+    Attributes:
+        fields: config fields that all its points share.
+        axes: config field -> its values; every combination is a point.
+    """
+
+    fields: Mapping[str, Any]
+    axes: Mapping[str, list[Any]]
 
 
 class Fit(Protocol):
@@ -83,6 +96,10 @@ class Experiment:
         comparison: which comparison of `lab compare` its runs belong to.
         validation: config -> the scenarios whose churn ratio it reports as `validation/churn_ratio`; None for what
             trains no tables.
+        read_grid: reads a file as a grid that takes the place of the space, for `lab sweep --config`; raises
+            RequestError. None for an experiment that has no such files.
+        texts: the metrics of a trial, one after another -> text files by name, which a run has in the trial's folder
+            when it ends.
     """
 
     name: str
@@ -101,6 +118,8 @@ class Experiment:
     population: PopulationTask | None = None
     comparison: str = "tables"
     validation: Callable[[Any], ScenarioBatch] | None = None
+    read_grid: Callable[[Path], Grid] | None = None
+    texts: Callable[[Sequence[Mapping[str, float]]], Mapping[str, str]] | None = None
 
     def __post_init__(self) -> None:
         for source in (self.space, *self.presets.values()):

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -53,8 +53,8 @@ RunStatus = Literal["running", "interrupted", "finished", "failed"]
 class Plan(BaseModel):
     """What a run set out to do; `lab resume` carries it on.
 
-    The fields are the options of `lab.sweep.make_plan`; `fuse` says whether trials train as one, and `shard_memory` is
-    in GiB.
+    The fields are the options of `lab.sweep.make_plan`; `fuse` says whether trials train as one, `shard_memory` is in
+    GiB, and `axes` are those of a grid that a file asked for, in place of the experiment's space.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +70,7 @@ class Plan(BaseModel):
     max_failures: int = 2
     fuse: bool = False
     shard_memory: float = 2.0
+    axes: dict[str, list[Any]] | None = None
 
 
 class Reading(BaseModel):
@@ -302,15 +303,31 @@ class Run(Journal):
 
     # ---- the end
 
-    def finish(self, status: RunStatus) -> None:
-        """Writes `metrics.parquet`, the hashes of all artefacts and the final manifest."""
+    def finish(
+        self,
+        status: RunStatus,
+        texts: Callable[[Sequence[Mapping[str, float]]], Mapping[str, str]] | None = None,
+    ) -> None:
+        """Writes `metrics.parquet`, the text files of each trial, the hashes of all artefacts and the final manifest.
+
+        Args:
+            status: of the run.
+            texts: `lab.experiment.Experiment.texts`.
+        """
         write_parquet(self.metrics(), self.folder / "metrics.parquet")
+        written = {
+            self.trial_folder(index) / name: text.encode()
+            for index, trial in self.trials.items()
+            for name, text in (texts([row for _, row in sorted(trial.results.items())]) if texts else {}).items()
+        }
+        write_files(written)
         self.manifest.status = status
         self.manifest.best_trial = self.best_trial()
         kept = [
             self.folder / "metrics.parquet",
             *sorted(self.folder.glob("trials/*/*.json")),
             *sorted(self.folder.glob("trials/*/*.safetensors")),
+            *sorted(written),
         ]
         self.manifest.artefacts = {str(path.relative_to(self.folder)): sha256(path) for path in kept}
         self.save_manifest()

@@ -130,7 +130,7 @@ def train(experiment: Experiment, run: Run, trackers: Iterable[Tracker] = ()) ->
             refusal = refused.error
         finally:
             if refusal is None:
-                run.finish(status)
+                run.finish(status, experiment.texts)
             else:
                 run.manifest.status = before
                 run.save_manifest()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import experiments  # noqa: F401  (importing the package registers them)
@@ -48,7 +49,13 @@ class _Started:
 
 
 def start_train(
-    name: str, preset: str, assignments: Sequence[str], *, seed: int, seeds: int, runner: str | None = None
+    name: str,
+    preset: str,
+    assignments: Sequence[str],
+    *,
+    seed: int,
+    seeds: int,
+    fields: Mapping[str, Any] | None = None,
 ) -> Run:
     """Trains the experiment `name` in this process, once for each of `seeds` seeds from `seed` on.
 
@@ -58,14 +65,14 @@ def start_train(
         assignments: `key=value` texts that replace the preset's fields.
         seed: the first one.
         seeds: how many, at least 1.
-        runner: the field `runner`, of an experiment that has it.
+        fields: config fields that have an option of their own, None where it was not given.
 
     Raises:
         RequestError: something asked for is wrong; nothing was written.
         WorkError: every trial failed, or the run was interrupted (`InterruptedRunError`).
     """
     experiment = get(name)
-    overrides = _overrides(experiment, assignments, runner)
+    overrides = _overrides(experiment, assignments, fields or {})
     if "seed" in overrides:
         raise RequestError(f"expected the seed as --seed {overrides['seed']}, but got seed={overrides['seed']}")
     return _watched(
@@ -76,7 +83,13 @@ def start_train(
 
 
 def start_sweep(
-    name: str, preset: str, assignments: Sequence[str], *, runner: str | None = None, **options: Any
+    name: str,
+    preset: str,
+    assignments: Sequence[str],
+    *,
+    fields: Mapping[str, Any] | None = None,
+    config: Path | None = None,
+    **options: Any,
 ) -> Run:
     """Sweeps the experiment `name`.
 
@@ -84,7 +97,8 @@ def start_sweep(
         name: of an experiment.
         preset: of the experiment; the search space is laid over it.
         assignments: `key=value` texts; a field that is given is not searched.
-        runner: the field `runner`, of an experiment that has it.
+        fields: config fields that have an option of their own, None where it was not given.
+        config: a file with a grid that takes the place of the search space, of an experiment that reads such files.
         **options: of `lab.sweep.make_plan`.
 
     Raises:
@@ -92,7 +106,12 @@ def start_sweep(
         WorkError: every trial failed, or the run was interrupted (`InterruptedRunError`).
     """
     experiment = get(name)
-    overrides = _overrides(experiment, assignments, runner)
+    overrides = _overrides(experiment, assignments, fields or {})
+    if config is not None:
+        if experiment.read_grid is None:
+            raise RequestError(f"expected no --config with {name}, which reads no such file, but got --config {config}")
+        grid = experiment.read_grid(config)
+        overrides, options = {**grid.fields, **overrides}, {**options, "axes": grid.axes}
     return _watched(
         lambda trackers: run_sweep(experiment, preset=preset, overrides=overrides, trackers=trackers, **options)
     )
@@ -121,16 +140,18 @@ def resume(name: str) -> Run:
     return _watched(finish)
 
 
-def _overrides(experiment: Experiment, assignments: Sequence[str], runner: str | None) -> dict[str, Any]:
+def _overrides(experiment: Experiment, assignments: Sequence[str], fields: Mapping[str, Any]) -> dict[str, Any]:
     overrides = parse_assignments(assignments)
-    if runner is None:
-        return overrides
-    if "runner" not in experiment.config.model_fields:
-        raise RequestError(
-            f"expected no --runner with {experiment.name}, which has no such choice, but got --runner {runner}"
-        )
-    if overrides.setdefault("runner", runner) != runner:
-        raise RequestError(f"expected one runner, but got --runner {runner} and runner={overrides['runner']}")
+    for field, value in fields.items():
+        if value is None:
+            continue
+        option = f"--{field.replace('_', '-')}" + ("" if value is True else f" {value}")
+        if field not in experiment.config.model_fields:
+            raise RequestError(
+                f"expected no {option.split()[0]} with {experiment.name}, which has no such choice, but got {option}"
+            )
+        if overrides.setdefault(field, value) != value:
+            raise RequestError(f"expected one {field}, but got {option} and {field}={overrides[field]}")
     return overrides
 
 

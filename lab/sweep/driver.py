@@ -22,10 +22,11 @@ from lab.sweep.asha import JournalASHA
 from lab.sweep.cluster import check_resources, environment, fits_here, live_nodes, node_sees, ray_session
 from lab.sweep.fusion import begin, slots
 from lab.sweep.halt import Halt
-from lab.sweep.plan import check_unchanged, iterations_of, make_plan, narrow
+from lab.sweep.plan import check_unchanged, iterations_of, make_plan, narrow, with_axes
 from lab.sweep.recorder import Recorder
 from lab.sweep.searcher import JournalSearcher
 from lab.sweep.shards import LEAST, LEAST_ON_CLUSTER
+from lab.sweep.space import grid
 from lab.sweep.storage import Storage, check_nodes, open_storage, unseen
 from lab.sweep.trainable import make_trainable
 from lab.tracking import Tracker, Tracking
@@ -50,6 +51,7 @@ def run_sweep(
     *,
     preset: str = "default",
     overrides: Mapping[str, Any] | None = None,
+    axes: Mapping[str, list[Any]] | None = None,
     trackers: Iterable[Tracker] = (),
     **options: Any,
 ) -> Run:
@@ -59,6 +61,7 @@ def run_sweep(
         experiment: what is swept.
         preset: name of the configuration that the trials share.
         overrides: config fields that replace the preset's; a field of the space that is given here is not searched.
+        axes: config field -> values; their grid takes the place of the experiment's space.
         trackers: told of everything.
         **options: of `make_plan`.
 
@@ -73,8 +76,14 @@ def run_sweep(
     overrides = dict(overrides or {})
     base = experiment.resolve(preset, overrides)
     experiment.check(base, True)
+    kept = None if axes is None else {key: values for key, values in axes.items() if key not in overrides}
+    experiment = with_axes(experiment, kept)
     experiment = narrow(experiment, [key for key in experiment.space if key not in overrides])
-    plan = make_plan(experiment, **options)
+    plan = make_plan(experiment, axes=kept, **options)
+    if kept is not None:
+        # Somebody wrote this grid by hand: one wrong point of it is refused before the others are trained.
+        for point in grid(experiment.space, None):
+            experiment.check(experiment.resolve(preset, {**overrides, **point}), True)
     with ray_session(plan.address):
         _check_cluster(experiment, base, plan)
         run = Run.create(experiment, kind="sweep", preset=preset, config=base.model_dump(mode="json"), plan=plan)
@@ -108,7 +117,7 @@ def sweep(
         KeyboardInterrupt: Ctrl-C or SIGTERM; the run can be resumed.
     """
     plan = run.manifest.plan
-    experiment = narrow(experiment, run.manifest.space)
+    experiment = narrow(with_axes(experiment, plan.axes), run.manifest.space)
     base = parse(experiment.config, run.manifest.config)
     run.claim()
     try:
@@ -130,7 +139,7 @@ def sweep(
                     _tune(experiment, base, run, tracking, storage, halt)
             finally:
                 status = _status(run)
-                run.finish(status)
+                run.finish(status, experiment.texts)
                 tracking.end(status)
         if halt.error is not None:
             raise halt.error

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ray import tune
+
 from lab.config import Config
 from lab.errors import RequestError, unknown_name
 from lab.experiment import Experiment
@@ -24,6 +26,7 @@ __all__ = [
     "make_plan",
     "narrow",
     "planned_values",
+    "with_axes",
 ]
 
 SEARCHES = ("random", "grid", "optuna")
@@ -42,6 +45,17 @@ def narrow(experiment: Experiment, keys: Iterable[str]) -> Experiment:
         if key not in experiment.space:
             raise unknown_name(f"field of the search space of {experiment.name}", key, experiment.space)
     return replace(experiment, space={key: domain for key, domain in experiment.space.items() if key in kept})
+
+
+def with_axes(experiment: Experiment, axes: Mapping[str, list[Any]] | None) -> Experiment:
+    """The experiment with a grid of its own in place of its space, if there is one.
+
+    Raises:
+        RequestError: an axis is not a config field.
+    """
+    if axes is None:
+        return experiment
+    return replace(experiment, space={key: tune.choice(values) for key, values in axes.items()}, searcher="grid")
 
 
 def check_unchanged(experiment: Experiment, described: Mapping[str, str]) -> None:
@@ -76,6 +90,7 @@ def make_plan(
     max_failures: int = 2,
     fuse: str = "auto",
     shard_memory: float = 2.0,
+    axes: Mapping[str, list[Any]] | None = None,
 ) -> Plan:
     """The plan of a sweep; what is None takes the experiment's own default.
 
@@ -107,6 +122,7 @@ def make_plan(
             that, the members of a shard that have not ended fail together.
         fuse: one of `FUSES`; `auto` trains trials as one wherever the task, the search and the scheduler allow it.
         shard_memory: what the training of one shard may take, in GiB; it bounds the number of its members.
+        axes: of the grid that is the experiment's space (`with_axes`), if a file asked for it.
 
     Raises:
         RequestError: an unknown name, a number out of range, or options that contradict each other.
@@ -118,6 +134,8 @@ def make_plan(
     for kind, value, known in names:
         if value not in known:
             raise unknown_name(kind, value, known)
+    if axes is not None and search != "grid":
+        raise RequestError(f"expected no --search with --config, which is a grid, but got --search {search}")
     if grid_points is not None and search != "grid":
         raise RequestError(f"expected --grid-points with --search grid only, but the search is {search}")
     if search == "grid":
@@ -158,6 +176,7 @@ def make_plan(
         max_failures=max_failures,
         fuse=fuse == "auto" and experiment.population is not None and search != "optuna" and scheduler != "pbt",
         shard_memory=shard_memory,
+        axes=None if axes is None else dict(axes),
     )
 
 

@@ -2,6 +2,7 @@
 
 from lab.tasks.parity.config import ParityConfig
 from lab.tasks.parity.fit import OBJECTIVE, fit
+from lab.tasks.parity.reference import read_reference, result_texts
 from lab.tasks.parity.scheme_of import check
 
-__all__ = ["OBJECTIVE", "ParityConfig", "check", "fit"]
+__all__ = ["OBJECTIVE", "ParityConfig", "check", "fit", "read_reference", "result_texts"]

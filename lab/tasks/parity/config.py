@@ -35,7 +35,12 @@ ALIASES = {
 }
 """Spellings of the parity-models reference -> name of an encoder or a decoder."""
 
-_LOSSES = {"torch.nn.MSELoss": "mse", "torch.nn.KLDivLoss": "kl", "torch.nn.CrossEntropyLoss": "cross-entropy"}
+_LOSSES = {
+    "torch.nn.MSELoss": "mse",
+    "torch.nn.KLDivLoss": "kl",
+    "loss.kldiv.KLDivLoss": "kl",
+    "torch.nn.CrossEntropyLoss": "cross-entropy",
+}
 
 PARTS = ("encoder", "parity_model", "decoder")
 """What can be trained."""

@@ -1,0 +1,97 @@
+"""The parity experiment, as a person asks for it."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import experiments  # noqa: F401  # registers them
+from lab.cli import cli
+from lab.console import run_cli
+from lab.experiment import get
+from lab.paths import list_runs
+from lab.runs import Run
+
+TINY = ["iterations=2", "epochs=1", "base_epochs=1"]
+
+
+def lab(capsys, *words):
+    with pytest.raises(SystemExit) as caught:
+        run_cli(cli, list(words))
+    assert caught.value.code == 0, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+def test_every_preset_is_a_configuration():
+    for preset in get("parity").presets:
+        get("parity").resolve(preset)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_draw_of_the_search_space_is_a_configuration(seed):
+    rng = np.random.RandomState(seed)  # what Tune's domains draw from
+    experiment = get("parity")
+    experiment.resolve("quick", {key: domain.sample(random_state=rng) for key, domain in experiment.space.items()})
+
+
+def test_every_field_is_described():
+    assert [key for key, field in get("parity").config.model_fields.items() if not field.description] == []
+
+
+def test_a_training_leaves_the_references_files_beside_its_metrics(capsys, monkeypatch):
+    monkeypatch.setattr("lab.work.standard_trackers", list)
+    ended = json.loads(lab(capsys, "train", "parity", *TINY, "--json"))
+    run = Run(list_runs()[0])
+    metrics = pd.read_parquet(run.folder / "metrics.parquet")
+    names = {
+        f"{part}_{name}_top{n}.txt"
+        for part in ("train", "val", "test")
+        for name in ("overall", "reconstruction")
+        for n in (1, 2, 5, 10)
+    }
+    folder = run.trial_folder(0)
+    assert {path.name for path in folder.glob("*.txt")} == names
+    lines = (folder / "val_overall_top1.txt").read_text().split()
+    assert [float(line) for line in lines] == metrics["validation/degraded_accuracy"].tolist()
+    assert {f"trials/00000/{name}" for name in names} <= set(run.manifest.artefacts)
+    assert (folder / "model.safetensors").is_file()
+    tested = json.loads(lab(capsys, "train", "parity", *TINY, "--continue-from", ended["run"], "--only-test", "--json"))
+    assert tested["trials"][0]["best"] == ended["trials"][0]["best"]
+
+
+def test_a_comparison_says_that_it_knows_no_parity_models(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("lab.work.standard_trackers", list)
+    lab(capsys, "train", "parity", "iterations=1", *TINY[1:])
+    with pytest.raises(SystemExit) as caught:
+        run_cli(cli, ["compare", "parity", "--out", str(tmp_path / "report")])
+    assert caught.value.code == 2
+    assert "unknown kind of comparison 'parity'" in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_file_of_the_reference_is_swept_as_one_grid_and_resumed(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("lab.work.standard_trackers", list)
+    path = tmp_path / "config.json"
+    content = {
+        "num_epoch": 2,
+        "k_vals": [2, 4],
+        "enc_dec_types": [["add", "sub"], ["coders.image.ConcatenationEncoder", "sub"]],
+        "datasets": ["digits"],
+        "models": ["base-mlp"],
+        "losses": ["mse"],
+        "train_encoder": False,
+        "train_parity_model": True,
+        "train_decoder": False,
+    }
+    path.write_text(json.dumps(content))
+    ended = json.loads(lab(capsys, "sweep", "parity", "base_epochs=1", "--config", str(path), "--json"))
+    found = [(trial["config"]["k"], trial["config"]["code"], trial["iteration"]) for trial in ended["trials"]]
+    assert found == [(k, f"{e}/subtraction", 2) for k in (2, 4) for e in ("addition", "concatenation")]
+    run = Run(list_runs()[0])
+    assert run.manifest.plan.search == "grid"
+    for index in run.trials:
+        assert len((run.trial_folder(index) / "test_overall_top1.txt").read_text().split()) == 2
+    assert json.loads(lab(capsys, "resume", ended["run"], "--json"))["status"] == "finished"
