@@ -14,7 +14,7 @@ from lab.compare.methods import methods
 from lab.compare.statistics import Interval
 from lab.tables import learned
 from lab.tables.policy_networks import make_policy
-from lab.tables.sequential import SequentialTables, stateless_options
+from lab.tables.sequential import SequentialTables, sequential_options
 
 from .standin import make_run, pair_run
 
@@ -68,7 +68,7 @@ def test_words_say_how_stratified_scores_are(at, says):
 
 
 def policy():
-    options = stateless_options(
+    options = sequential_options(
         47,
         network="pointer",
         width=8,
