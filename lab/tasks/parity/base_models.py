@@ -71,7 +71,7 @@ def base_model(config: ParityConfig, data: Dataset, name: str) -> nn.Module:
     """
     training = BaseTraining(
         dataset=data.name,
-        digest=data.digest(),
+        digest=data.digest,
         model=name,
         seed=config.seed,
         epochs=config.base_epochs,

@@ -39,6 +39,7 @@ class Progress(Config):
         seconds: time so far.
         architecture: `lab.tasks.parity.config.architecture`.
         data: `Dataset.digest`.
+        trained: the parts that the optimiser has a state for.
         best: the metrics of the best network by validation so far, as they were reported.
     """
 
@@ -46,6 +47,7 @@ class Progress(Config):
     seconds: float = 0.0
     architecture: dict[str, Any] = Field(default_factory=dict)
     data: str = ""
+    trained: tuple[str, ...] = ()
     best: dict[str, float] = Field(default_factory=dict)
 
 

@@ -61,7 +61,7 @@ class _Training:
         self.config = config
         self.data = data_of(config)
         self.data.require(config.k)
-        self.digest = self.data.digest()
+        self.digest = self.data.digest
         self.base = base_model(config, self.data, config.model)
         self.scheme = make_scheme(config, self.data, self.base)
 
@@ -104,7 +104,12 @@ class _Training:
                 found = {f"best/{name}": value for name, value in measures.items() if name.count("/") == 1}
             metrics |= found
             progress = progress.model_copy(
-                update={"iteration": iteration, "seconds": metrics["seconds"], "best": found}
+                update={
+                    "iteration": iteration,
+                    "seconds": metrics["seconds"],
+                    "best": found,
+                    "trained": () if config.only_test else config.trained,
+                }
             )
             if iteration == last or iteration % config.checkpoint_every == 0:
                 with tempfile.TemporaryDirectory(prefix="parity-") as directory:
@@ -151,10 +156,12 @@ class _Training:
         kind = torch.optim.AdamW if config.optimiser == "adamw" else torch.optim.Adam
         parameters = [parameter for parameter in scheme.parameters() if parameter.requires_grad]
         optimiser = kind(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-        if loaded is not None:
+        if loaded is not None and loaded.progress.trained == config.trained:
             if set(loaded.optimiser) != set(range(len(parameters))):
-                raise RequestError("expected a checkpoint in which the same parts are trained, but others are")
+                raise RequestError("expected the state of an optimiser in the checkpoint, but it is of other weights")
             optimiser.load_state_dict({**optimiser.state_dict(), "state": loaded.optimiser})
+        elif loaded is not None:
+            print_aside(f"the optimiser begins anew: trained are {', '.join(config.trained)} from here on")
         return optimiser
 
     def _iteration(self, iteration: int) -> float:

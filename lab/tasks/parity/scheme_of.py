@@ -33,7 +33,7 @@ def check(config: ParityConfig, in_sweep: bool = False) -> None:
         if config.encoder is not None:
             ENCODERS[config.encoder](config.k, config.r, data.shape)
     if config.continue_from is not None and config.weighted:
-        starting_point(config, data.digest())
+        starting_point(config, data.digest)
 
 
 def data_of(config: ParityConfig) -> Dataset:

@@ -226,6 +226,22 @@ def test_frozen_parts_do_not_move(tmp_path, cache):
     assert moved == {"encoder", "decoder"}
 
 
+def test_a_part_that_was_trained_before_can_be_loaded_and_frozen(tmp_path, cache, capsys):
+    from safetensors.torch import load_file
+
+    run(cache, tmp_path, code="mlp/subtraction", iterations=1)
+    run(cache, tmp_path, code="mlp/subtraction", iterations=2, train_encoder=False, continue_from=str(tmp_path / "1"))
+    told = capsys.readouterr().err
+    assert "frozen: the encoder, as it was loaded" in told
+    assert "the optimiser begins anew" in told
+    first, last = (load_file(tmp_path / place / "current.safetensors") for place in ("1", "2"))
+    for name in first:
+        if name.startswith("network.encoder"):
+            assert torch.equal(first[name], last[name])
+        elif name.endswith("weight"):
+            assert not torch.equal(first[name], last[name])
+
+
 def test_every_trained_weight_gets_a_gradient_in_the_first_step(cache):
     data, _, _ = exact(2, 1)
     for code in ("mlp/mlp", "conv/subtraction", "vandermonde/linear"):
