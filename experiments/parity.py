@@ -39,10 +39,17 @@ register(
         metric=OBJECTIVE,
         mode="max",
         presets={
-            "quick": {"iterations": 10},
-            "default": {},
-            # The settings of the parity-models reference: the row that the others are compared with.
-            "reference": {"iterations": 50, "epochs": 10, "schedule": "constant"},
+            "quick": {"iterations": 10, "parity_width": 4.0, "learning_rate": 3e-3},
+            "default": {"parity_width": 4.0, "learning_rate": 3e-3},
+            "mnist5k": {
+                "dataset": "mnist5k",
+                "parity_width": 4.0,
+                "learning_rate": 3e-3,
+                "shift": 1,
+                "distil": True,
+            },
+            # The settings of the parity-models reference, for as many epochs: the row to compare the others with.
+            "reference": {"schedule": "constant"},
             "paper": {
                 "dataset": "cifar10",
                 "model": "resnet18",

@@ -116,7 +116,9 @@ def accuracy(predictions: Tensor, labels: Tensor) -> float:
 def _train(training: BaseTraining, model: nn.Module, data: Dataset) -> None:
     """Adam on the cross-entropy of the training part, at a learning rate that falls to 0 in half a cosine."""
     model.train()
-    optimiser = torch.optim.Adam(model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    optimiser = torch.optim.Adam(
+        model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
+    )
     inputs, labels = data.train.inputs.to(training.device), data.train.labels.to(training.device)
     batches = -(-len(labels) // training.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training.epochs * batches)
