@@ -163,6 +163,8 @@ class ParityConfig(Config):
             raise ValueError("mix needs distil: nobody else knows what the base model says of a blend")
         if self.only_test and self.continue_from is None and self.trained:
             raise ValueError("only_test needs continue_from: there is nothing to test otherwise")
+        if self.continue_from is not None and not self.weighted:
+            raise ValueError(f"continue_from is for codes with weights, but {self.code} has none")
         if self.parity_init == "base" and (self.parity_width != 1 or self.parity_architecture != self.model):
             raise ValueError("parity_init base needs parity models of the base model's architecture and width")
         for part, asked in (("encoder", self.train_encoder), ("decoder", self.train_decoder)):

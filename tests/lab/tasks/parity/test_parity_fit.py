@@ -291,6 +291,7 @@ WRONG = [
     ({"train_decoder": True}, "train_decoder is true"),
     ({"parity_init": "base", "parity_width": 2}, "parity_init base needs"),
     ({"parity_init": "base", "parity_model": "lenet"}, "parity_init base needs"),
+    ({"code": "berrut", "continue_from": "there"}, "continue_from is for codes with weights, but berrut has none"),
     ({"only_test": True}, "only_test needs continue_from"),
     ({"output": "probabilities", "loss": "kl"}, "output = logits"),
     ({"mix": 0.5}, "mix needs distil"),
