@@ -40,10 +40,10 @@ register(
         mode="max",
         presets={
             "quick": {"iterations": 10, "parity_width": 4.0, "learning_rate": 3e-3},
-            "default": {"parity_width": 4.0, "learning_rate": 3e-3},
+            "default": {"epochs": 20, "parity_width": 4.0, "learning_rate": 3e-3},
             "mnist5k": {
                 "dataset": "mnist5k",
-                "parity_width": 4.0,
+                "parity_width": 3.0,
                 "learning_rate": 3e-3,
                 "shift": 1,
                 "distil": True,

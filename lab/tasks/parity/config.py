@@ -63,6 +63,9 @@ class ParityConfig(Config):
         default=0.1, gt=0, lt=1, description="of the training part, where the data set has no validation part"
     )
     split_seed: int = Field(default=0, ge=0, description="of that split, the same for every seed")
+    validation_groupings: int = Field(
+        default=4, ge=1, le=1000, description="orders in which validation samples are grouped: less noise in the choice"
+    )
 
     k: int = Field(default=2, ge=2, le=16, description="queries in a group")
     r: int = Field(default=1, ge=1, le=8, description="parity queries, and so answers that may be lost")

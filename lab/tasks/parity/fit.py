@@ -208,11 +208,12 @@ class _Training:
         return queries.unflatten(0, places.shape), predictions, self.labels[places]
 
     def _measures(self) -> dict[str, float]:
+        config, found = self.config, {}
         self.scheme.eval()
-        found = {}
         for name in _PARTS:
+            groupings = config.validation_groupings if name == "validation" else 1
             measures = measure(
-                self.scheme, self.data, getattr(self.data, name), self.predictions[name], self.config.loss_rate
+                self.scheme, self.data, getattr(self.data, name), self.predictions[name], config.loss_rate, groupings
             )
             found.update({f"{name}/{key}": value for key, value in measures.items()})
         return found

@@ -178,6 +178,13 @@ def test_every_sample_counts_once_and_none_is_dropped(count, k):
     assert (shuffled_groups(count, k, 0, 0) == shuffled).all()
 
 
+def test_validation_counts_every_sample_once_in_each_order():
+    places, counts = fixed_groups(7, 2, 3)
+    assert np.bincount(places[counts]).tolist() == [3] * 7
+    assert (places[:4] == fixed_groups(7, 2)[0]).all()
+    assert len({tuple(order.ravel()) for order in np.split(places, 3)}) == 3
+
+
 def test_epochs_have_groups_of_their_own():
     assert (shuffled_groups(50, 2, 0, 0) != shuffled_groups(50, 2, 0, 1)).any()
 
