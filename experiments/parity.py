@@ -41,15 +41,17 @@ register(
         presets={
             "quick": {"iterations": 10, "parity_width": 4.0, "learning_rate": 3e-3},
             "default": {"epochs": 20, "parity_width": 4.0, "learning_rate": 3e-3},
+            # Parity models that begin as the base model need fewer epochs and no more width than it has.
             "mnist5k": {
                 "dataset": "mnist5k",
-                "parity_width": 3.0,
-                "learning_rate": 3e-3,
+                "iterations": 6,
+                "epochs": 20,
+                "parity_init": "base",
                 "shift": 1,
                 "distil": True,
             },
-            # The settings of the parity-models reference, for as many epochs: the row to compare the others with.
-            "reference": {"schedule": "constant"},
+            # The settings of the parity-models reference, for as many epochs as `default`: the row to compare with.
+            "reference": {"epochs": 20, "schedule": "constant"},
             "paper": {
                 "dataset": "cifar10",
                 "model": "resnet18",
