@@ -1,4 +1,18 @@
-"""Parity models: how good are predictions that are rebuilt after their servers were lost?"""
+"""Parity models: how good are predictions that are rebuilt after their servers were lost?
+
+The objective is A_d on validation data: the accuracy of rebuilt predictions against true labels, over every way to lose
+an answer. On the test part, the best network by validation, k = 2, addition and subtraction, the MLP as base model:
+
+| `lab train parity`                                        | seeds | base  | A_d                |
+|-----------------------------------------------------------|-------|-------|--------------------|
+| `--preset default --seeds 3`                              | 3     | 97.4  | 96.1, 96.7, 96.9   |
+| `--preset mnist5k --seeds 2`                              | 2     | 92.6  | 91.3, 91.3         |
+| `--preset mnist5k --seeds 2 code=concatenation/subtraction` | 2   | 92.6  | 92.4 [92.3, 92.5]  |
+
+A parity model that begins with the base model's weights is better on mnist5k after 120 epochs (91.3) than one of twice
+the width that begins at random after 100 (90.2 to 90.5, one seed each). There, moved queries about which the base model
+is asked anew (`distil`) narrow the gap; on digits, moved queries that keep the answers to the unmoved ones ruin it.
+"""
 
 from functools import partial
 
