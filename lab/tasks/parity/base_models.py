@@ -27,7 +27,7 @@ from lab.tasks.parity.data import Dataset, Part
 from lab.tasks.parity.models import make_model
 from lab.tensor_files import read_tensors
 
-__all__ = ["BaseTraining", "accuracy", "base_model", "logits"]
+__all__ = ["BaseTraining", "accuracy", "base_model", "logits", "untrained_base_model"]
 
 _WEIGHTS, _DESCRIPTION = "base.safetensors", "base.json"
 
@@ -71,7 +71,7 @@ def base_model(config: ParityConfig, data: Dataset, name: str) -> nn.Module:
     """
     training = BaseTraining(
         dataset=data.name,
-        digest=data.digest(),
+        digest=data.digest,
         model=name,
         seed=config.seed,
         epochs=config.base_epochs,
@@ -82,7 +82,7 @@ def base_model(config: ParityConfig, data: Dataset, name: str) -> nn.Module:
         threads=config.threads,
         torch=torch.__version__,
     )
-    model = make_model(name, data.shape, data.classes, 1.0, torch.Generator().manual_seed(config.seed))
+    model = untrained_base_model(config, data, name)
     assert config.cache_dir is not None  # the config fills it in
     folder = Path(config.cache_dir) / training.key()
     try:
@@ -95,11 +95,21 @@ def base_model(config: ParityConfig, data: Dataset, name: str) -> nn.Module:
         with suppress(RequestError):
             state = _read(folder)
         if state is None:
-            _train(training, model.to(config.device), data)
+            _train(training, model, data)
             _write(folder, training, model, data)
         else:
             model.load_state_dict(state)
-    return model.to(config.device).eval()
+    return model
+
+
+def untrained_base_model(config: ParityConfig, data: Dataset, name: str) -> nn.Module:
+    """The same model before training, for weights that are loaded into it.
+
+    Raises:
+        RequestError: images too small for the model.
+    """
+    generator = torch.Generator().manual_seed(config.seed)
+    return make_model(name, data.shape, data.classes, 1.0, generator).to(config.device).eval()
 
 
 def logits(model: nn.Module, data: Dataset, part: Part, device: str) -> Tensor:
@@ -116,7 +126,9 @@ def accuracy(predictions: Tensor, labels: Tensor) -> float:
 def _train(training: BaseTraining, model: nn.Module, data: Dataset) -> None:
     """Adam on the cross-entropy of the training part, at a learning rate that falls to 0 in half a cosine."""
     model.train()
-    optimiser = torch.optim.Adam(model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    optimiser = torch.optim.Adam(
+        model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
+    )
     inputs, labels = data.train.inputs.to(training.device), data.train.labels.to(training.device)
     batches = -(-len(labels) // training.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training.epochs * batches)

@@ -10,6 +10,7 @@ progress.json         how far the training is; vouches for the others
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class Progress(Config):
         seconds: time so far.
         architecture: `lab.tasks.parity.config.architecture`.
         data: `Dataset.digest`.
+        trained: the parts that the optimiser has a state for.
         best: the metrics of the best network by validation so far, as they were reported.
     """
 
@@ -46,30 +48,24 @@ class Progress(Config):
     seconds: float = 0.0
     architecture: dict[str, Any] = Field(default_factory=dict)
     data: str = ""
+    trained: tuple[str, ...] = ()
     best: dict[str, float] = Field(default_factory=dict)
 
 
+@dataclass(frozen=True)
 class Loaded:
     """What is in a checkpoint.
 
     Attributes:
         progress: how far it is.
         best, current, base: tensors by name.
-        optimiser: of `torch.optim.Optimizer.state_dict`, parameter -> name -> tensor.
+        optimiser: parameter -> name -> tensor, as in `torch.optim.Optimizer.state_dict`.
     """
 
-    def __init__(self, progress: Progress, tensors: Mapping[str, dict[str, Tensor]]) -> None:
-        self.progress, self.best, self.base = progress, tensors[_BEST], tensors[_BASE]
-        network, self.optimiser = {}, {}
-        for name, tensor in tensors[_CURRENT].items():
-            kind, _, rest = name.partition(".")
-            if kind == "network":
-                network[rest] = tensor
-            else:
-                parameter, _, key = rest.partition(".")
-                self.optimiser.setdefault(int(parameter), {})[key] = tensor
-        self.current: dict[str, Tensor] = network
-
+    progress: Progress
+    best: dict[str, Tensor]
+    current: dict[str, Tensor]
+    base: dict[str, Tensor]
     optimiser: dict[int, dict[str, Tensor]]
 
 
@@ -110,10 +106,19 @@ def load(directory: Path, config: ParityConfig, digest: str) -> Loaded:
             f"expected a checkpoint of the same samples and the same split, but {directory} was trained on others: "
             "has a file of the data set changed?"
         )
-    try:
-        return Loaded(progress, {name: read_weights(directory / name, _WHAT) for name in (_BEST, _CURRENT, _BASE)})
-    except ValueError as error:
-        raise RequestError(f"expected a whole {_WHAT} at {directory}, but got: {error}") from None
+    best, both, base = (read_weights(directory / name, _WHAT) for name in (_BEST, _CURRENT, _BASE))
+    current: dict[str, Tensor] = {}
+    optimiser: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in both.items():
+        kind, _, rest = name.partition(".")
+        parameter, _, key = rest.partition(".")
+        if kind == "network":
+            current[rest] = tensor
+        elif kind == "optimiser" and parameter.isdecimal():
+            optimiser.setdefault(int(parameter), {})[key] = tensor
+        else:
+            raise RequestError(f"expected a whole {_WHAT} at {directory}, but {_CURRENT} has a tensor {name!r}")
+    return Loaded(progress, best, current, base, optimiser)
 
 
 def load_state(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:

@@ -63,6 +63,9 @@ class ParityConfig(Config):
         default=0.1, gt=0, lt=1, description="of the training part, where the data set has no validation part"
     )
     split_seed: int = Field(default=0, ge=0, description="of that split, the same for every seed")
+    validation_groupings: int = Field(
+        default=4, ge=1, le=1000, description="orders in which validation samples are grouped: less noise in the choice"
+    )
 
     k: int = Field(default=2, ge=2, le=16, description="queries in a group")
     r: int = Field(default=1, ge=1, le=8, description="parity queries, and so answers that may be lost")
@@ -163,6 +166,8 @@ class ParityConfig(Config):
             raise ValueError("mix needs distil: nobody else knows what the base model says of a blend")
         if self.only_test and self.continue_from is None and self.trained:
             raise ValueError("only_test needs continue_from: there is nothing to test otherwise")
+        if self.continue_from is not None and not self.weighted:
+            raise ValueError(f"continue_from is for codes with weights, but {self.code} has none")
         if self.parity_init == "base" and (self.parity_width != 1 or self.parity_architecture != self.model):
             raise ValueError("parity_init base needs parity models of the base model's architecture and width")
         for part, asked in (("encoder", self.train_encoder), ("decoder", self.train_decoder)):

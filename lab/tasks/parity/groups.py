@@ -10,16 +10,18 @@ from torch import Tensor
 __all__ = ["Augmentation", "fixed_groups", "shuffled_groups"]
 
 
-def fixed_groups(count: int, k: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Consecutive samples, in groups of k, for measuring.
+def fixed_groups(count: int, k: int, groupings: int = 1) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Groups of k for measuring: consecutive samples, and then again in `groupings - 1` other orders, always the same.
 
     Returns:
-        Places of samples, int64 (G, k), and which count, bool (G, k): the last group is filled up with the first
-        samples, which do not count again, so that each sample counts exactly once.
+        Places of samples, int64 (G, k), and which count, bool (G, k): the last group of an order is filled up with its
+        first samples, which do not count again, so that each sample counts exactly once in each order.
     """
-    groups = -(-count // k)
-    places = np.arange(groups * k)
-    return (places % count).reshape(groups, k), (places < count).reshape(groups, k)
+    orders = [np.arange(count)]
+    orders += [np.random.default_rng([count, number]).permutation(count) for number in range(1, groupings)]
+    size = -(-count // k) * k
+    places = np.concatenate([np.resize(order, size) for order in orders])
+    return places.reshape(-1, k), np.tile(np.arange(size) < count, groupings).reshape(-1, k)
 
 
 def shuffled_groups(count: int, k: int, seed: int, epoch: int) -> NDArray[np.int64]:

@@ -27,7 +27,9 @@ _QUERIES = 1024
 """Most queries at a time."""
 
 
-def measure(scheme: Scheme, data: Dataset, part: Part, predictions: Tensor, loss_rate: float) -> dict[str, float]:
+def measure(
+    scheme: Scheme, data: Dataset, part: Part, predictions: Tensor, loss_rate: float, groupings: int = 1
+) -> dict[str, float]:
     """The measures of a scheme on a part of the data.
 
     Args:
@@ -35,6 +37,7 @@ def measure(scheme: Scheme, data: Dataset, part: Part, predictions: Tensor, loss
         data, part: the samples.
         predictions: float (N, n), the base model's, on the device on which the scheme is.
         loss_rate: f.
+        groupings: in how many orders samples are grouped (`lab.tasks.parity.groups.fixed_groups`).
 
     Returns:
         The measures by name, and `degraded_accuracy/<erasure>` and `reconstruction/<erasure>` for each way to lose
@@ -42,7 +45,7 @@ def measure(scheme: Scheme, data: Dataset, part: Part, predictions: Tensor, loss
     """
     tops = [n for n in TOPS if n <= data.classes]
     device = predictions.device
-    groups, counts = (torch.from_numpy(array) for array in fixed_groups(len(part), scheme.k))
+    groups, counts = (torch.from_numpy(array) for array in fixed_groups(len(part), scheme.k, groupings))
     right = torch.zeros((), dtype=torch.int64)
     hits = torch.zeros(2, len(scheme.erasures), len(tops), dtype=torch.int64)
     rebuilt_count = torch.zeros(len(scheme.erasures), dtype=torch.int64)
@@ -63,7 +66,7 @@ def measure(scheme: Scheme, data: Dataset, part: Part, predictions: Tensor, loss
                 rebuilt_count[place] += lost.sum()
     shares = hits.sum(1) / rebuilt_count.sum()
     by_erasure = hits[..., 0] / rebuilt_count
-    accuracy, degraded = float(right / len(part)), float(shares[0, 0])
+    accuracy, degraded = float(right / counts.sum()), float(shares[0, 0])
     found_measures = {
         "accuracy": accuracy,
         "degraded_accuracy": degraded,

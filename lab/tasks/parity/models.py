@@ -15,6 +15,10 @@ __all__ = ["ALIASES", "MODELS", "initialise", "make_model"]
 Shape = tuple[int, int, int]
 
 
+def _scaled(units: int, width: float) -> int:
+    return max(1, round(units * width))
+
+
 def linear(shape: Shape, classes: int, width: float) -> nn.Module:
     """A dense layer: multinomial logistic regression. `width` has no meaning for it."""
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), classes))
@@ -22,7 +26,7 @@ def linear(shape: Shape, classes: int, width: float) -> nn.Module:
 
 def mlp(shape: Shape, classes: int, width: float) -> nn.Module:
     """Two hidden layers of 200 and 100 ReLU units, times `width` (Kosaian et al., arXiv 1806.01259)."""
-    first, second = round(200 * width), round(100 * width)
+    first, second = _scaled(200, width), _scaled(100, width)
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(math.prod(shape), first),
@@ -39,7 +43,7 @@ def lenet(shape: Shape, classes: int, width: float) -> nn.Module:
     height, columns = (((side - 4) // 2 - 4) // 2 for side in shape[1:])
     if min(height, columns) < 1:
         raise RequestError(f"expected images of at least 16 x 16 pixels for lenet, but got {shape[1]} x {shape[2]}")
-    channels, units = round(20 * width), round(1000 * width)
+    channels, units = _scaled(20, width), _scaled(1000, width)
     return nn.Sequential(
         nn.Conv2d(shape[0], channels, 5),
         nn.MaxPool2d(2),
@@ -63,13 +67,13 @@ def vgg11(shape: Shape, classes: int, width: float) -> nn.Module:
     for stage in ((64,), (128,), (256, 256), (512, 512), (512, 512)):
         for wanted in stage:
             layers += [
-                nn.Conv2d(channels, round(wanted * width), 3, padding=1),
-                nn.BatchNorm2d(round(wanted * width)),
+                nn.Conv2d(channels, _scaled(wanted, width), 3, padding=1),
+                nn.BatchNorm2d(_scaled(wanted, width)),
                 nn.ReLU(),
             ]
-            channels = round(wanted * width)
+            channels = _scaled(wanted, width)
         layers.append(nn.MaxPool2d(2))
-    units = round(512 * width)
+    units = _scaled(512, width)
     flat = channels * (shape[1] // 32) * (shape[2] // 32)
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, units), nn.ReLU(), nn.Linear(units, classes))
 
@@ -92,10 +96,10 @@ def _resnet(blocks: tuple[int, ...], bottleneck: bool, shape: Shape, classes: in
             nn.BatchNorm2d(outputs),
         ]
 
-    channels = round(64 * width)
+    channels = _scaled(64, width)
     layers: list[nn.Module] = [*conv(shape[0], channels, 3), nn.ReLU()]
     for stage, count in enumerate(blocks):
-        inner = round(64 * width) * 2**stage
+        inner = _scaled(64, width) * 2**stage
         outer = 4 * inner if bottleneck else inner
         for block in range(count):
             stride = 2 if stage and not block else 1

@@ -28,12 +28,14 @@ def check(config: ParityConfig, in_sweep: bool = False) -> None:
     data = data_of(config)
     data.require(config.k)
     with torch.device("meta"):
-        for name in {config.model, config.parity_architecture, config.cheap_model}:
-            MODELS[name](data.shape, data.classes, 1.0)
+        MODELS[config.model](data.shape, data.classes, 1.0)
+        if config.code == "cheap-model":
+            MODELS[config.cheap_model](data.shape, data.classes, 1.0)
         if config.encoder is not None:
+            MODELS[config.parity_architecture](data.shape, data.classes, config.parity_width)
             ENCODERS[config.encoder](config.k, config.r, data.shape)
-    if config.continue_from is not None and config.weighted:
-        starting_point(config, data.digest())
+    if config.continue_from is not None:
+        starting_point(config, data.digest)
 
 
 def data_of(config: ParityConfig) -> Dataset:

@@ -126,7 +126,7 @@ def natural_spline(nodes: Matrix, points: Matrix, smoothing: float = 0.0) -> Mat
             band[j, j] = (h[j] + h[j + 1]) / 3
             if j:
                 band[j - 1, j] = band[j, j - 1] = h[j] / 6
-        fitted = np.linalg.inv(np.eye(n) + smoothing * q @ np.linalg.solve(band, q.T))
+        fitted = np.linalg.solve(np.eye(n) + smoothing * q @ np.linalg.solve(band, q.T), fitted).astype(np.float64)
     spline = CubicSpline(x, fitted, bc_type="natural")
     inside = np.clip(points, x[0], x[-1])
     values = spline(inside) + (points - inside)[:, None] * spline(inside, 1)

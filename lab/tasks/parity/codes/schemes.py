@@ -79,6 +79,10 @@ class Parity(Scheme):
         super().__init__(k, r, erasures(k, r))
         self.encoder, self.parity_models, self.decoder = encoder, nn.ModuleList(parity_models), decoder
 
+    def parts(self) -> dict[str, nn.Module]:
+        """What can be trained, by the names in `lab.tasks.parity.config.PARTS`."""
+        return {"encoder": self.encoder, "parity_model": self.parity_models, "decoder": self.decoder}
+
     def parities(self, queries: Tensor) -> Tensor:
         """The answers of the parity models: (B, k, C, H, W) to (B, r, n)."""
         coded = self.encoder(queries).unbind(1)

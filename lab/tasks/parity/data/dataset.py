@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 
@@ -72,6 +73,7 @@ class Dataset:
         """`inputs` (..., C, H, W) as a network reads them, float32, on their own device."""
         return (inputs.float() - self.mean.to(inputs.device)) / self.std.to(inputs.device)
 
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of every sample, label and scale, in hexadecimal digits: equal for equal parts in equal order."""
         found = hashlib.sha256()

