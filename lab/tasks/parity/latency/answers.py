@@ -15,7 +15,7 @@ from lab.config import parse
 from lab.errors import RequestError
 from lab.paths import find_run, trial_folder
 from lab.runs import Run
-from lab.tasks.parity.base_models import base_model
+from lab.tasks.parity.base_models import base_model, untrained_base_model
 from lab.tasks.parity.checkpoint import load, load_state
 from lab.tasks.parity.codes import Parity
 from lab.tasks.parity.config import ParityConfig
@@ -69,19 +69,17 @@ def service_of(name: str) -> Service:
         raise RequestError(f"expected a run with a finished trial, but {run.name} has none called {trial}")
     if run.manifest.experiment != "parity":
         raise RequestError(f"expected a run of parity, but {run.name} is one of {run.manifest.experiment}")
-    config = parse(
-        ParityConfig, {**run.trials[trial].config, "device": "cpu", "continue_from": None, "only_test": False}
-    )
+    config = parse(ParityConfig, {**run.trials[trial].config, "device": "cpu", "only_test": False})
     if config.encoder is None:
         raise RequestError(
             f"expected a run with an encoder and parity models, but {run.name} has the code {config.code}"
         )
     data = data_of(config)
-    base = base_model(config, data, config.model)
+    loaded = load(Path(trial_folder(run.folder, trial)) / "checkpoint", config, data.digest)
+    base = untrained_base_model(config, data, config.model)
+    load_state(base, loaded.base, "base model")
     scheme = make_scheme(config, data, base)
     assert isinstance(scheme, Parity)
-    loaded = load(Path(trial_folder(run.folder, trial)) / "checkpoint", config, data.digest())
-    load_state(base, loaded.base, "base model")
     load_state(scheme, loaded.best, "checkpoint")
     return Service(run.name, config, data, base, scheme.eval(), base_model(config, data, config.cheap_model))
 
