@@ -161,7 +161,8 @@ def _fewer(count: int, size: int) -> int:
 
 def _redrawn(tables: TableModel) -> Iterator[tuple[str, TableModel]]:
     """The features of a network in words, and its tables with each of them drawn anew; none of one that is unknown."""
-    if isinstance(tables, SequentialTables):
+    # One that sees the table in force rests on that: it is shown and not ranked.
+    if isinstance(tables, SequentialTables) and tables.stateless:
         yield from _sequential(tables)
     elif isinstance(tables, ScoredTables) and isinstance(tables.scorer, EquivariantScorer):
         yield from _scored(tables.scorer, tables.decoder)
