@@ -66,7 +66,16 @@ def read_reference(path: Path) -> Grid:
     fields = {
         "iterations": epochs,
         "epochs": 1,
+        # The reference's settings, whatever the preset has.
         "schedule": "constant",
+        "optimiser": "adam",
+        "learning_rate": 1e-3,
+        "weight_decay": 1e-5,
+        "parity_width": 1.0,
+        "shift": 0,
+        "flip": False,
+        "mix": 0.0,
+        "distil": False,
         "parity_init": "random" if raw["train_parity_model"] else "base",
         **{key: raw[key] for key in _FLAGS},
     }

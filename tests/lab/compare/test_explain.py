@@ -8,7 +8,7 @@ import torch
 
 from envs.scenarios import ScenarioConfig, sample_batch, stream
 from envs.scoring import table_scores
-from lab.compare.explain import SHARES, Dispersion, Explanation, Importance, _sequential, explain
+from lab.compare.explain import SHARES, Dispersion, Explanation, Importance, _redrawn, _sequential, explain
 from lab.compare.explain_figures import draw_explanation, sentences
 from lab.compare.methods import methods
 from lab.compare.statistics import Interval
@@ -146,3 +146,18 @@ def test_the_longest_feature_fits_beside_its_bar():
     )
     _paint_importance(axes, importance, "#0060a8", Format(narrow=False))
     assert min(label.get_window_extent().x0 for label in axes.get_yticklabels()) >= 0
+
+
+def test_a_policy_that_sees_the_table_in_force_is_not_explained_as_one_of_the_set():
+    options = sequential_options(
+        11,
+        network="pointer",
+        width=4,
+        attention=0,
+        sharpness=1.0,
+        features="hashes",
+        balance="mask",
+        validity="mask",
+        information="stateful",
+    )
+    assert list(_redrawn(SequentialTables(options))) == []
