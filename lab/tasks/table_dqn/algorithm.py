@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.dqn.dqn import DQN, DQNConfig
@@ -13,13 +12,12 @@ from ray.rllib.algorithms.dqn.torch.dqn_torch_learner import DQNTorchLearner
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
-from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.metrics import TD_ERROR_KEY
 
 from lab.tasks.table_dqn.config import TableDqnConfig
 from lab.tasks.table_dqn.module import TableQModule
 from lab.tasks.table_dqn.replay import TransitionBuffer, Transitions
-from lab.tasks.table_ppo.algorithm import ENVIRONMENT
+from lab.tasks.table_ppo.algorithm import configured
 from lab.tasks.table_ppo.runner import BatchedEnvRunner
 from lab.timing import Timing
 
@@ -84,59 +82,24 @@ def make_algorithm(config: TableDqnConfig, iterations_done: int = 0) -> Algorith
         config: the training.
         iterations_done: of a training that is resumed: the environments begin with another seed, and the buffer empty.
     """
-    seed = int(np.random.SeedSequence([config.seed, iterations_done]).generate_state(1)[0] >> 1)
-    total, done = config.iterations * config.batch, iterations_done * config.batch
-    rate = config.learning_rate + (config.learning_rate_final - config.learning_rate) * done / total
-    rllib = (
-        DQNConfig(algo_class=TableDqn)
-        .environment(
-            ENVIRONMENT,
-            env_config=config.env_kwargs,
-            normalize_actions=False,
-            clip_actions=False,
-            disable_env_checking=True,
-        )
-        .env_runners(
-            num_env_runners=0,
-            num_envs_per_env_runner=config.envs,
-            gym_env_vectorize_mode="vector_entry_point",
-            # All episodes are equally long and start together: a fragment is one whole episode, nothing is cut.
-            rollout_fragment_length=2 * config.size,
-            env_runner_cls=BatchedEnvRunner,
-        )
-        .learners(num_learners=0, num_gpus_per_learner=1 if config.device == "cuda" else 0)
-        .rl_module(
-            rl_module_spec=RLModuleSpec(
-                module_class=TableQModule,
-                model_config={
-                    "policy": config.policy.policy.model_dump(),
-                    "epsilon": (config.epsilon, config.epsilon_final, total / 2),
-                },
-            )
-        )
-        .training(
-            learner_class=TransitionLearner,
-            add_default_connectors_to_learner_pipeline=False,
-            train_batch_size_per_learner=config.minibatch,
-            training_intensity=config.replays,
-            replay_buffer_config={"type": "EpisodeReplayBuffer", "capacity": config.capacity},
-            num_steps_sampled_before_learning_starts=0,
-            target_network_update_freq=config.target_every,
-            lr=[[0, rate], *([[done, rate]] if done else []), [total, config.learning_rate_final]],
-            gamma=config.gamma,
-            double_q=True,
-            dueling=False,
-            num_atoms=1,
-            n_step=1,
-            grad_clip=config.grad_clip,
-            grad_clip_by="global_norm",
-        )
-        .reporting(
-            min_sample_timesteps_per_iteration=config.batch,
-            metrics_num_episodes_for_smoothing=config.envs,
-        )
-        .debugging(seed=seed, log_level="ERROR")
+    half = config.iterations * config.batch / 2
+    model_config = {"epsilon": (config.epsilon, config.epsilon_final, half)}
+    rllib = configured(DQNConfig(algo_class=TableDqn), config, iterations_done, TableQModule, model_config)
+    rllib.env_runners(env_runner_cls=BatchedEnvRunner)
+    rllib.training(
+        learner_class=TransitionLearner,
+        add_default_connectors_to_learner_pipeline=False,
+        train_batch_size_per_learner=config.minibatch,
+        training_intensity=config.replays,
+        replay_buffer_config={"type": "EpisodeReplayBuffer", "capacity": config.capacity},
+        num_steps_sampled_before_learning_starts=0,
+        target_network_update_freq=config.target_every,
+        double_q=True,
+        dueling=False,
+        num_atoms=1,
+        n_step=1,
     )
+    rllib.reporting(min_sample_timesteps_per_iteration=config.batch)
     return rllib.build_algo()
 
 

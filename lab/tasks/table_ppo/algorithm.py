@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import ray
 from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
-from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
 from ray.rllib.utils.metrics import (
     ALL_MODULES,
     ENV_RUNNER_RESULTS,
@@ -40,11 +41,14 @@ __all__ = [
     "ENVIRONMENT",
     "algorithm_config",
     "check",
+    "configured",
     "local_ray",
     "make_algorithm",
     "policy_weights",
     "train_once",
 ]
+
+C = TypeVar("C", bound=AlgorithmConfig)
 
 ENVIRONMENT = "envs:LookupTable-v0"
 """Gymnasium's own name: importing `envs` registers it, with a batched entry point, in whichever process asks."""
@@ -98,63 +102,74 @@ def make_algorithm(config: TablePpoConfig, iterations_done: int = 0) -> Algorith
     return algorithm_config(config, iterations_done).build_algo()
 
 
-def algorithm_config(config: TablePpoConfig, iterations_done: int = 0) -> PPOConfig:
-    """PPO on RLlib's new API stack, with its stock environment runner and learner or with the fast ones.
+def configured(
+    rllib: C,
+    config: SequentialConfig,
+    iterations_done: int,
+    module: type[RLModule],
+    model_config: Mapping[str, Any],
+    env_runners: int = 0,
+) -> C:
+    """`rllib` with what every algorithm on the lookup-table environment has in common, on RLlib's new API stack.
 
     Args:
+        rllib: a configuration as RLlib has it by default; it is changed.
         config: the training.
         iterations_done: of a training that is resumed. RLlib seeds the first reset only, and a checkpoint holds no
             environments: another seed keeps a resumed training from seeing the first scenarios again.
+        module: of the policy.
+        model_config: of the module, beside `policy`.
+        env_runners: remote ones.
     """
+    rllib.environment(
+        ENVIRONMENT,
+        env_config=config.env_kwargs,
+        normalize_actions=False,
+        clip_actions=False,
+        disable_env_checking=True,
+    )
+    rllib.env_runners(
+        num_env_runners=env_runners,
+        num_envs_per_env_runner=config.envs // max(1, env_runners),
+        gym_env_vectorize_mode="vector_entry_point",
+        # All episodes are equally long and start together: a fragment is one whole episode, nothing is cut.
+        rollout_fragment_length=2 * config.size,
+    )
+    rllib.learners(num_learners=0, num_gpus_per_learner=1 if config.device == "cuda" else 0)
+    rllib.rl_module(
+        rl_module_spec=RLModuleSpec(
+            module_class=module, model_config={"policy": config.policy.policy.model_dump(), **model_config}
+        )
+    )
+    rllib.training(
+        lr=_falling(config, config.learning_rate, config.learning_rate_final, iterations_done),
+        gamma=config.gamma,
+        grad_clip=config.grad_clip,
+        grad_clip_by="global_norm",
+    )
+    rllib.reporting(metrics_num_episodes_for_smoothing=config.envs)
     seed = int(np.random.SeedSequence([config.seed, iterations_done]).generate_state(1)[0] >> 1)
-    runners = max(1, config.env_runners)
-    rllib = (
-        PPOConfig()
-        .environment(
-            ENVIRONMENT,
-            env_config=config.env_kwargs,
-            normalize_actions=False,
-            clip_actions=False,
-            disable_env_checking=True,
-        )
-        .env_runners(
-            num_env_runners=config.env_runners,
-            num_envs_per_env_runner=config.envs // runners,
-            gym_env_vectorize_mode="vector_entry_point",
-            # All episodes are equally long and start together: a fragment is one whole episode, nothing is cut.
-            rollout_fragment_length=2 * config.size,
-        )
-        .learners(num_learners=0, num_gpus_per_learner=1 if config.device == "cuda" else 0)
-        .rl_module(
-            rl_module_spec=RLModuleSpec(
-                module_class=TablePolicyModule,
-                model_config={
-                    "policy": config.policy.policy.model_dump(),
-                    "critic_width": config.critic_width,
-                    "keep_summary": config.runner == "fast",
-                },
-            )
-        )
-        .training(
-            train_batch_size_per_learner=config.batch,
-            minibatch_size=config.minibatch,
-            num_epochs=config.epochs,
-            lr=_falling(config, config.learning_rate, config.learning_rate_final, iterations_done),
-            gamma=config.gamma,
-            lambda_=config.gae_lambda,
-            clip_param=config.clip,
-            entropy_coeff=_falling(config, config.entropy, config.entropy_final, iterations_done),
-            vf_loss_coeff=config.value_coef,
-            # RLlib clips the squared error itself, which stops the critic where it errs most.
-            vf_clip_param=float("inf"),
-            grad_clip=config.grad_clip,
-            grad_clip_by="global_norm",
-            # The divergence is measured, not paid for.
-            use_kl_loss=True,
-            kl_coeff=0.0,
-        )
-        .reporting(metrics_num_episodes_for_smoothing=config.envs)
-        .debugging(seed=seed, log_level="ERROR")
+    rllib.debugging(seed=seed, log_level="ERROR")
+    return rllib
+
+
+def algorithm_config(config: TablePpoConfig, iterations_done: int = 0) -> PPOConfig:
+    """PPO, with RLlib's stock environment runner and learner or with the fast ones; see `configured`."""
+    model_config = {"critic_width": config.critic_width, "keep_summary": config.runner == "fast"}
+    rllib = configured(PPOConfig(), config, iterations_done, TablePolicyModule, model_config, config.env_runners)
+    rllib.training(
+        train_batch_size_per_learner=config.batch,
+        minibatch_size=config.minibatch,
+        num_epochs=config.epochs,
+        lambda_=config.gae_lambda,
+        clip_param=config.clip,
+        entropy_coeff=_falling(config, config.entropy, config.entropy_final, iterations_done),
+        vf_loss_coeff=config.value_coef,
+        # RLlib clips the squared error itself, which stops the critic where it errs most.
+        vf_clip_param=float("inf"),
+        # The divergence is measured, not paid for.
+        use_kl_loss=True,
+        kl_coeff=0.0,
     )
     if config.runner == "fast":
         estimation = {"gamma": config.gamma, "lambda_": config.gae_lambda}
@@ -166,7 +181,7 @@ def algorithm_config(config: TablePpoConfig, iterations_done: int = 0) -> PPOCon
     return rllib
 
 
-def _falling(config: TablePpoConfig, first: float, last: float, iterations_done: int) -> list[list[float]]:
+def _falling(config: SequentialConfig, first: float, last: float, iterations_done: int) -> list[list[float]]:
     """An RLlib schedule, linear over the whole training. RLlib starts every schedule at its first value: when a
     training is resumed, that is the value it was left at."""
     total, done = config.iterations * config.batch, iterations_done * config.batch
