@@ -12,7 +12,7 @@ import click
 from lab.compare import comparison, l1, roster
 from lab.compare.comparison import Progress
 from lab.compare.kinds import TABLES, kind_of
-from lab.compare.methods import finished_runs
+from lab.compare.methods import FAMILIES, finished_runs
 from lab.errors import RequestError, unknown_name
 from lab.experiment import names as experiments
 from lab.paths import find_run, list_runs
@@ -141,7 +141,7 @@ def _kind_of_name(name: str) -> str:
         RequestError: there is nothing behind it, more than one run, or one that cannot be read.
     """
     builders = [builder.name for builder in spectrum()]
-    if name.partition("@")[0] in builders or name.startswith(("supervised:", "ppo:")):
+    if name.partition("@")[0] in builders or name.startswith(tuple(f"{family}:" for family in FAMILIES)):
         return TABLES
     plain = split_trial(name)[0]
     try:

@@ -16,7 +16,7 @@ from lab.tables.learned import DESCRIPTION, MODEL, family_of, split_trial
 from lab.tables.learned import UNTRAINED as UNTRAINED_TENSORS
 from lab.tables.registry import Builder, get, spectrum
 
-__all__ = ["ENOUGH_SEEDS", "Kind", "Method", "Training", "finished_runs", "methods", "seeds_note"]
+__all__ = ["ENOUGH_SEEDS", "FAMILIES", "Kind", "Method", "Training", "finished_runs", "methods", "seeds_note"]
 
 Kind = Literal["classical", "supervised", "ppo", "es", "rl", "learned"]
 BASELINE = "maglev"
@@ -25,7 +25,7 @@ BASELINE = "maglev"
 ENOUGH_SEEDS = 5
 """From here on a trained method is said to win or lose: intervals over fewer seeds are far too narrow."""
 
-_FAMILIES: tuple[Kind, ...] = ("supervised", "ppo", "es", "rl")
+FAMILIES: tuple[Kind, ...] = ("supervised", "ppo", "es", "rl")
 """The families of builders that are named by their run."""
 
 _STEPS = ("env_steps", "pairs", "samples")
@@ -159,7 +159,7 @@ def _fixed(builder: Builder) -> Method:
 def _find(name: str, fixed: dict[str, Builder]) -> tuple[Run, int | None]:
     """The run (and the trial, where one is named) behind `<run>`, `<run>#<trial>` or `<family>:<run>#<trial>`."""
     plain = name
-    for kind in _FAMILIES:
+    for kind in FAMILIES:
         plain = plain.removeprefix(f"{kind}:")
     plain, trial = split_trial(plain)
     try:
@@ -275,7 +275,7 @@ def _method(run: Run, kept: list[Trial], label: str, origin: str) -> list[Method
 def _named(run: Run, kept: list[Trial]) -> tuple[Kind, tuple[str, ...]]:
     """The kind of a run's networks, by what they are and not by what the run is called, and a builder's name each."""
     family = family_of(run.trial_folder(kept[0].index))
-    for kind in _FAMILIES:
+    for kind in FAMILIES:
         if family == kind:
             return kind, tuple(f"{kind}:{run.folder}#{t.index}" for t in kept)
     return "learned", tuple(f"learned:{run.trial_folder(t.index)}" for t in kept)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lab.compare.methods import methods
+from lab.compare.dispatch import _kind_of_name
+from lab.compare.kinds import TABLES
+from lab.compare.methods import FAMILIES, methods
 from lab.errors import RequestError
 from lab.files import read_json, write_json
 from lab.tables.registry import get, spectrum
@@ -194,3 +196,8 @@ def test_a_manifest_of_another_format_is_refused():
     write_json(run.folder / "run.json", manifest | {"format": 99})
     with pytest.raises(RequestError, match="run manifest"):
         methods([str(run.folder)])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_run_named_with_its_family_is_one_of_tables(family):
+    assert _kind_of_name(f"{family}:some-run") == TABLES
