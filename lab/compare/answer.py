@@ -10,6 +10,7 @@ from lab.compare.words import (
     WINS,
     at_groups,
     beats,
+    best_first,
     by_how_much,
     count,
     duration,
@@ -37,7 +38,7 @@ class AnswerRow:
 
     Attributes:
         method: who.
-        note: its seeds, and how uneven it is if it is.
+        note: its seeds, whether it is not ranked, and how uneven it is if it is.
         score: the headline score with its interval.
         maglev, best: the difference to Maglev, and to the best exactly even classical table.
         maglev_where, best_where: at which n it is better and worse than that.
@@ -57,18 +58,8 @@ class AnswerRow:
 
 
 def best_learned(analysis: Analysis) -> Row | None:
-    """The trained table that the answer is about: the first of `_best_first` that is ranked."""
-    return next((row for row in _best_first(analysis) if row.ranked), None)
-
-
-def _best_first(analysis: Analysis) -> list[Row]:
-    """The trained rows: those with seeds enough before others, of them the exactly even ones, of them the best."""
-
-    def key(row: Row) -> tuple[bool, bool, float]:
-        score = row.scores[analysis.headline if row.exact else "excess"].value
-        return row.method.seeds < ENOUGH_SEEDS, not row.exact, score or 0.0
-
-    return sorted(learned(analysis), key=key)
+    """The trained table that the answer is about: the first of `best_first` that is ranked."""
+    return next((row for row in best_first(analysis) if row.ranked), None)
 
 
 def lead(analyses: list[Analysis]) -> list[str]:
@@ -107,7 +98,7 @@ def lead(analyses: list[Analysis]) -> list[str]:
 def answer_rows(analyses: list[Analysis]) -> list[AnswerRow]:
     """The best trained tables, and the two classical ones that they must be held against."""
     analysis = analyses[0]
-    trained = [row.method.label for row in _best_first(analysis)][:_MOST_ROWS]
+    trained = [row.method.label for row in best_first(analysis)][:_MOST_ROWS]
     wanted = dict.fromkeys([*trained, analysis.best_exact, "maglev"])
     return [_row(analyses, analysis.row(label)) for label in wanted if label is not None]
 
@@ -115,6 +106,7 @@ def answer_rows(analyses: list[Analysis]) -> list[AnswerRow]:
 def _row(analyses: list[Analysis], row: Row) -> AnswerRow:
     analysis, label = analyses[0], row.method.label
     notes = [seeds(row)] if row.method.seeds else []
+    notes += [] if row.ranked else ["not ranked"]
     notes += [] if row.exact else [evenness(row)]
     maglev, best = (find(analysis, label, against) for against in ("Maglev", "best exactly even classical"))
     times = row.single_seconds / analysis.row("maglev").single_seconds

@@ -76,8 +76,8 @@ class Comparison:
                         words.ratio_interval(row.scores["churn_ratio"]),
                         "exact" if row.exact else f"busiest {row.scores['max_over_mean'].value:.2f} x mean",
                         words.seeds(row),
-                        words.says(maglev) if maglev else "",
-                        words.says(best) if best else "",
+                        words.says_by(maglev) if maglev else "",
+                        words.says_by(best) if best else "",
                     ]
                 )
         return columns, rows
@@ -129,7 +129,7 @@ def compare(
         note_readings(_readings(runs, compared, asked, fits))
     lines = curves(compared)
     beside = levels(lines, [name for name in dict.fromkeys(("maglev", analyses[0].best_exact)) if name])
-    explanations = explain(_best_first(analyses[0]))
+    explanations = explain([row.method for row in words.best_first(analyses[0])])
     figures = [*draw(analyses, lines, beside), *animation(analyses[0]), *map(draw_explanation, explanations)]
     origins = {label: {**origin(run, before[label]), "trials": _trials(compared, label)} for label, run in runs.items()}
     content = document(
@@ -137,12 +137,6 @@ def compare(
     )
     written = write_report(out, render(content, figures), content, figures)
     return Comparison(analyses, content, written.html, written.json, written.figures)
-
-
-def _best_first(analysis: Analysis) -> list[Method]:
-    """The trained methods, by the suite's headline score."""
-    rows = sorted(words.learned(analysis), key=lambda row: row.scores[analysis.headline].value or 0.0)
-    return [row.method for row in rows]
 
 
 def _fitting(compared: list[Method], asked: list[Suite]) -> tuple[dict[str, list[Method]], list[dict[str, str]]]:

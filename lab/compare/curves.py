@@ -56,7 +56,8 @@ class Curve:
         own: whether Maglev's churn ratio is that on the very scenarios of its validation; if the experiment does not
             tell them, on others of the same stream.
         lines: for each seed the points (x, churn ratio over Maglev's), one a validation.
-        band_x: where the average is taken, (K,); empty with one seed.
+        band_x: where the average is taken, (K,); empty with one seed. Along seconds seeds are averaged where they are
+            equally far in their own time, and this is the median over seeds.
         band: interquartile mean over seeds with its 95 % interval, K of them.
     """
 
@@ -182,10 +183,15 @@ def _lines(run: Run, training: Training, axis: str, size: int) -> list[tuple[Flo
 
 
 def _curve(method: Method, axis: str, size: int, own: bool, lines: list[tuple[Floats, Floats]]) -> Curve:
-    start, stop = max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines)
+    ends = np.array([x[-1] for x, _ in lines])
+    if axis == "seconds":
+        # A busy machine makes one seed take many times as long as another: averaged is where they are equally far.
+        start, stop, scales = max(x[0] / x[-1] for x, _ in lines), 1.0, ends
+    else:
+        start, stop, scales = max(x[0] for x, _ in lines), float(ends.min()), np.ones(len(ends))
     if len(lines) < 2 or stop <= start:
         return Curve(method.label, method.kind, axis, size, own, tuple(lines), np.empty(0), ())
     grid = np.linspace(start, stop, _POINTS)
-    seeds = np.stack([np.interp(grid, x, y) for x, y in lines])
+    seeds = np.stack([np.interp(grid * scale, x, y) for scale, (x, y) in zip(scales, lines, strict=True)])
     intervals, _ = stratified_interval(seeds[:, None, :], generator("curve", method.label, axis), 1000)
-    return Curve(method.label, method.kind, axis, size, own, tuple(lines), grid, tuple(intervals))
+    return Curve(method.label, method.kind, axis, size, own, tuple(lines), grid * np.median(scales), tuple(intervals))

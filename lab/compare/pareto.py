@@ -24,6 +24,8 @@ def pareto(analysis: Analysis) -> Figure:
         "intervals. Nothing ranked lies below and left of the line (the Pareto front). Hollow marks are not ranked: an "
         "untrained network, or a table that must be told the table in force."
     )
+    if len(words.best_first(analysis)) > titles.MANY:
+        caption += " Named are the best that were trained and those on the front; the table below has all."
     return make(
         f"pareto-{analysis.suite.name}",
         titles.pareto_title(analysis),
@@ -44,6 +46,9 @@ def _paint_pareto(axes: Axes, analysis: Analysis, form: Format) -> None:
     right = max([4.0, *(x * 1.18 for x in xs)])
     axes.set_xlim(-0.035 * right, right)
     axes.set_ylim(-0.05 * top, top)
+    best = words.best_first(analysis)
+    crowded = len(best) > titles.MANY
+    named = {"maglev", analysis.best_exact, *(row.method.label for row in best[: titles.MANY] if row.ranked)}
     points, labels, beyond = [], [], []
     for row, x, y in zip(rows, xs, ys, strict=True):
         color, ranked = color_of(row, analysis), row.ranked
@@ -62,8 +67,8 @@ def _paint_pareto(axes: Axes, analysis: Analysis, form: Format) -> None:
             mec=color,
             zorder=5 if row.method.kind != "classical" else 4,
         )
-        bold = row.method.label in ("maglev", analysis.best_exact) or (row.method.kind != "classical" and ranked)
-        if not form.narrow or bold or row.on_front or not ranked:
+        bold = row.method.label in named
+        if not (form.narrow or crowded) or bold or row.on_front or not ranked:
             rank = 0 if bold else 1 if not ranked else 2 if row.on_front else 3
             labels.append((rank, -x, Label(row.method.label, x, y, color, bold)))
     stairs = _stairs([(x, y) for row, x, y in zip(rows, xs, ys, strict=True) if row.on_front], right)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from lab.compare.analysis import Analysis, Row
 from lab.compare.curves import Curve
-from lab.compare.words import WINS, against_best, at_groups, count, duration, learned, percent, says, seeds, sides
+from lab.compare.words import WINS, against_best, at_groups, best_first, count, duration, percent, says, seeds, sides
 
-__all__ = ["by_n_title", "curve_ends", "learning_title", "pareto_title", "points", "series"]
+__all__ = ["MANY", "by_n_title", "curve_end", "curve_ends", "learning_title", "pareto_title", "points", "series"]
+
+MANY = 6
+"""More trained tables than that are too many for one pair of axes, or for a line of text each."""
 
 
 def pareto_title(analysis: Analysis) -> str:
@@ -32,7 +35,7 @@ def pareto_title(analysis: Analysis) -> str:
 
 def by_n_title(analysis: Analysis) -> str:
     """Where the best trained table wins and loses; without one, where Maglev moves most."""
-    for row in sorted(learned(analysis), key=lambda row: row.scores["excess"].value or 0.0):
+    for row in best_first(analysis):
         difference = against_best(analysis, row.method.label)
         if difference:
             by_word = sides(difference)
@@ -49,25 +52,42 @@ def by_n_title(analysis: Analysis) -> str:
 
 
 def learning_title(curves: list[Curve], axis: str) -> str:
-    """When training passes Maglev."""
-    parts = []
-    for curve in curves:
-        x, y = (curve.band_x, [i.value or 0.0 for i in curve.band]) if curve.band else curve.lines[0]
-        passed = next((at for at, value in zip(x, y, strict=True) if value < 1), None)
-        if passed is None:
-            parts.append(f"{curve.method} does not")
-        elif passed == x[0]:
-            parts.append(f"{curve.method} from the first time on")
-        else:
-            parts.append(f"{curve.method} after {duration(passed) if axis == 'seconds' else count(passed) + ' steps'}")
-    return "Passing Maglev in validation: " + "; ".join(parts)
+    """When training passes Maglev; of many learners, how many end below it."""
+    if len(curves) <= MANY:
+        parts = [f"{curve.method} {_when(_passes(curve), curve, axis)}" for curve in curves]
+        return "Passing Maglev in validation: " + "; ".join(parts)
+    best, below = min(curves, key=curve_end), sum(curve_end(curve) < 1 for curve in curves)
+    return (
+        f"{below} of {len(curves)} learners end below Maglev in validation, {best.method} lowest: "
+        f"{curve_end(best):.2f} times its churn ratio"
+    )
+
+
+def _passes(curve: Curve) -> float | None:
+    """Where the average, or the one seed, is first below Maglev."""
+    x, y = (curve.band_x, [i.value or 0.0 for i in curve.band]) if curve.band else curve.lines[0]
+    return next((float(at) for at, value in zip(x, y, strict=True) if value < 1), None)
+
+
+def _when(at: float | None, curve: Curve, axis: str) -> str:
+    if at is None:
+        return "does not"
+    if at == (curve.band_x if curve.band else curve.lines[0][0])[0]:
+        return "from the first time on"
+    return f"after {duration(at) if axis == 'seconds' else count(at) + ' steps'}"
 
 
 def curve_ends(curves: list[Curve]) -> str:
     """The last value of each curve, for those who cannot see it."""
-    return "; ".join(
-        f"{curve.method} ends at {curve.band[-1].value if curve.band else curve.lines[0][1][-1]:.2f}"
-        for curve in curves
+    return "; ".join(f"{curve.method} ends at {curve_end(curve):.2f}" for curve in curves)
+
+
+def curve_end(curve: Curve) -> float:
+    """Where a curve ends: the interquartile mean over seeds, or the mean where they have none."""
+    return (
+        float(curve.band[-1].value or 0.0)
+        if curve.band
+        else sum(float(y[-1]) for _, y in curve.lines) / len(curve.lines)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.compare.analysis import Analysis, Difference, Row
+from lab.compare.methods import ENOUGH_SEEDS
 from lab.compare.statistics import Interval, Verdict, verdict
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "against_best",
     "at_groups",
     "beats",
+    "best_first",
     "by_how_much",
     "count",
     "duration",
@@ -24,6 +26,7 @@ __all__ = [
     "percent_interval",
     "ratio_interval",
     "says",
+    "says_by",
     "seeds",
     "sides",
     "summary",
@@ -120,6 +123,13 @@ def by_how_much(difference: Difference) -> str:
     return f"{text} [{abs(low):.{digits}f}, {abs(high):.{digits}f}]"
 
 
+def says_by(difference: Difference) -> str:
+    """`worse by 0.9 [0.8, 1.0]`, in the unit of the suite's headline; where nothing is shown, only that."""
+    if difference.verdict == "no difference shown":
+        return difference.verdict
+    return by_how_much(difference).replace(" points", "").replace(" in the churn ratio", "")
+
+
 def names(items: list[str], last: str = "and") -> str:
     """`a, b and c`."""
     return f" {last} ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
@@ -136,7 +146,7 @@ def evenness(row: Row) -> str:
 def summary(analyses: list[Analysis]) -> list[tuple[str, list[str]]]:
     """The result in sentences, under a heading each: who wins, by how much, at what cost, and where learning loses."""
     sections = [("The classical tables", [_winner(analysis) for analysis in analyses])]
-    for row in sorted(learned(analyses[0]), key=lambda row: row.scores[analyses[0].headline].value or 0.0):
+    for row in best_first(analyses[0]):
         label = row.method.label
         found = [(a, r) for a in analyses for r in learned(a) if r.method.label == label]
         sentences = [_learned(analysis, again) for analysis, again in found]
@@ -150,6 +160,19 @@ def summary(analyses: list[Analysis]) -> list[tuple[str, list[str]]]:
 def learned(analysis: Analysis) -> list[Row]:
     """The trained rows of a suite."""
     return [row for row in analysis.rows if row.method.kind != "classical" and row.method.trained]
+
+
+def best_first(analysis: Analysis) -> list[Row]:
+    """The trained rows: those with seeds enough first, of them the ranked, of them the exactly even, of them the best.
+
+    What is uneven is never better for that: it is ordered by its needless moves behind all that is even.
+    """
+
+    def key(row: Row) -> tuple[bool, bool, bool, float]:
+        score = row.scores[analysis.headline if row.exact else "excess"].value
+        return row.method.seeds < ENOUGH_SEEDS, not row.ranked, not row.exact, score or 0.0
+
+    return sorted(learned(analysis), key=key)
 
 
 def find(analysis: Analysis, method: str, against: str) -> Difference | None:

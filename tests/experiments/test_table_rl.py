@@ -6,7 +6,7 @@ import pytest
 import experiments  # noqa: F401  # registers them
 from lab.experiment import get
 
-NAMES = ("table_bandit", "table_dqn", "table_one_shot", "table_rl_grid", "table_slack")
+NAMES = ("table_bandit", "table_dqn", "table_one_shot", "table_ppo_pairs", "table_rl_grid", "table_slack")
 SMALL = {
     "table_bandit": {"iterations": 1, "pulls": 4, "validation_pairs": 4},
     "table_one_shot": {"iterations": 1, "steps": 1, "batch_size": 2, "tables": 2, "validation_scenarios": 4},

@@ -10,6 +10,7 @@ import pytest
 from lab.compare import answer, titles, words
 from lab.compare.analysis import analyse
 from lab.compare.evaluate import SCORES, Evaluation
+from lab.compare.figures import draw
 from lab.compare.methods import Method
 from lab.compare.suites import suite
 
@@ -281,3 +282,43 @@ def test_where_n_is_told_by_another_suite_that_suite_and_its_table_to_beat_are_n
     assert rows["net"].maglev_where == "better at every n, churn-47"
     assert rows["net"].best_where == "better at every n, churn-47 against two"
     assert rows["one"].best_where == ""
+
+
+def test_what_is_not_ranked_stands_behind_what_is_and_says_so():
+    rng = np.random.default_rng(15)
+    told = replace(trained("told", before=False), stateless=False)
+    found = analyse(
+        SUITE,
+        {
+            classical("maglev"): scored(rng, 0.08),
+            told: scored(rng, 0.01, 5),
+            trained("slack", before=False): scored(rng, 0.0, 5, even=False),
+            trained("even", before=False): scored(rng, 0.05, 5),
+        },
+    )
+    rows = answer.answer_rows([found])
+    assert [row.method for row in rows] == ["even", "slack", "told", "maglev"]
+    assert rows[2].note == "5 seeds; not ranked"
+    assert [heading for heading, _ in words.summary([found])][1:] == [
+        "even (5 seeds)",
+        "slack (5 seeds)",
+        "told (5 seeds)",
+    ]
+    assert titles.by_n_title(found).startswith("even ")
+
+
+def test_of_many_trained_tables_the_best_are_drawn_by_n():
+    rng = np.random.default_rng(16)
+    levels = {f"net-{i}": 0.02 + 0.01 * i for i in range(8)}
+    scores = {trained(label, before=False): scored(rng, level, 5) for label, level in levels.items()}
+    found = analyse(SUITE, {classical("maglev"): scored(rng, 0.08), **scores})
+    figure = next(f for f in draw([found], [], {}) if f.name.startswith("excess-by-n"))
+    assert "the best of what was trained" in figure.caption
+    assert "net-5" in figure.alt
+    assert "net-6" not in figure.alt
+
+
+def test_a_verdict_with_its_amount_stands_in_the_units_of_the_headline(found):
+    (difference,) = [d for d in found.differences if (d.method, d.against) == ("net", "Maglev")]
+    assert words.says_by(difference).startswith("better by 4.")
+    assert "points" not in words.says_by(difference)

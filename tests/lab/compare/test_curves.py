@@ -7,8 +7,10 @@ import pytest
 
 from envs.scenarios import ScenarioConfig, sample_batch, stream
 from lab import experiment
-from lab.compare.curves import EVEN_METRIC, METRIC, curves, levels, passing
+from lab.compare.curves import EVEN_METRIC, METRIC, Curve, curves, levels, passing
+from lab.compare.learning_figures import learning
 from lab.compare.methods import methods
+from lab.compare.statistics import Interval
 from lab.config import Config
 from lab.experiment import Experiment
 from lab.tables import build_batch
@@ -22,6 +24,7 @@ NAMES = (
     "table_es",
     "table_one_shot",
     "table_ppo",
+    "table_ppo_pairs",
     "table_rl_grid",
     "table_supervised",
 )
@@ -151,3 +154,35 @@ def test_a_run_whose_configuration_has_other_fields_by_now_still_has_its_curve(m
     )
     monkeypatch.setitem(experiment._REGISTRY, "a_task", described)
     assert not drawn(run)["a_task", "seconds"].own
+
+
+def test_seeds_of_a_busy_machine_are_averaged_where_they_are_equally_far():
+    run = make_run("table_ppo", (5.0, 5.0, 5.0))
+    for trial, slow in enumerate((1.0, 3.0, 90.0)):
+        for iteration, ratio in enumerate((9.0, 6.0, 3.0), start=13):
+            metrics = {"iteration": iteration, "seconds": slow * iteration, METRIC: 0.1, EVEN_METRIC: ratio}
+            run.add_result(trial, metrics)
+    curve = drawn(run)["table_ppo", "seconds"]
+    ends = [y[-1] for _, y in curve.lines]
+    assert ends[0] == ends[1] == ends[2] == pytest.approx(curve.band[-1].value)
+    assert curve.band_x[-1] == pytest.approx(3.0 * 15)
+
+
+def made_up(method, end):
+    x, y = np.array([1.0, 5.0, 10.0]), np.array([2.0, 1.5, end])
+    return Curve(
+        method, "rl", "seconds", 47, True, ((x, y), (2 * x, y)), x, tuple(Interval(v, v, v, "seeds") for v in y)
+    )
+
+
+@pytest.mark.parametrize("count", [6, 7])
+def test_many_learners_have_a_panel_each_and_are_counted(count):
+    found = [made_up(f"learner-{i}", 0.7 + 0.1 * i) for i in range(count)]
+    figure = learning(found, "seconds", {"maglev": 1.0})
+    assert ("in grey" in figure.caption) == (count > 6)
+    if count > 6:
+        title = "3 of 7 learners end below Maglev in validation, learner-0 lowest: 0.70 times its churn ratio"
+        assert figure.title == title
+    else:
+        assert figure.title.startswith("Passing Maglev in validation: learner-0 after 10 s; ")
+    assert figure.alt.endswith(f"learner-{count - 1} ends at {0.6 + 0.1 * count:.2f}")
