@@ -46,19 +46,23 @@ class RankingOptions(Config):
     backends: int = Field(ge=1, le=256, description="of the roster")
 
 
-def first_present(rankings: NDArray[np.integer], present: NDArray[np.bool_]) -> NDArray[np.int64]:
+def first_present(rankings: NDArray[np.integer], present: NDArray[np.bool_]) -> NDArray[np.int16]:
     """The first backend of each ranking that is present.
 
     Args:
-        rankings: int (size, N), each row a permutation of 0..N-1.
-        present: bool (B, N).
+        rankings: int (..., N), permutations of 0..N-1.
+        present: bool (M, N).
 
     Returns:
-        int64 (B, size), -1 in rows without a backend.
+        int16 (..., M), -1 where nobody is present.
     """
-    there = present[:, rankings]
-    first = np.take_along_axis(rankings[None], there.argmax(axis=2)[..., None], axis=2)[..., 0]
-    return np.where(present.any(axis=1, keepdims=True), first, -1)
+    has = np.ascontiguousarray(present.T)
+    first = np.full((*rankings.shape[:-1], len(present)), -1, dtype=np.int16)
+    # From the last place to the first: whoever stands before takes it over.
+    for place in range(rankings.shape[-1] - 1, -1, -1):
+        backend = rankings[..., place]
+        np.copyto(first, backend[..., None].astype(np.int16), where=has[backend])
+    return first
 
 
 class RankingTables:
@@ -111,7 +115,7 @@ class RankingTables:
         same = (hashes[:, :, None] == self.roster[None, None]).all(axis=3) & present[..., None]
         if (same.any(axis=2) != present).any():
             raise RequestError(f"expected backends of the roster of {len(self.roster)}, but one is not in it")
-        chosen = first_present(self.rankings, same.any(axis=1))
+        chosen = first_present(self.rankings, same.any(axis=1)).T
         # From places in the roster to the columns given.
         column_of = np.append(same.argmax(axis=1), np.full((len(present), 1), -1), axis=1)
         return np.take_along_axis(column_of, chosen, axis=1).astype(np.int32)
@@ -142,8 +146,14 @@ def evenness(size: int, backends: int) -> str:
     uneven, subsets = int(said["uneven"]), (1 << backends) - 1
     if not uneven:
         return f"perfectly even for every subset of the {backends}"
+    judged = round(uneven / said["uneven_share"])
+    if judged < subsets:
+        return (
+            f"over {judged:,} drawn subsets of the {backends}, loads differ by {said['spread']:.1f} on average "
+            f"and by {said['worst_spread']:.0f} at most"
+        )
     loads = f"loads differ by {said['worst_spread']:.0f} at most"
-    return f"not perfectly even for {uneven} of the {subsets} subsets of the {backends}, where {loads}"
+    return f"not perfectly even for {uneven} of the {subsets:,} subsets of the {backends}, where {loads}"
 
 
 def _folder(size: int, backends: int) -> Path:

@@ -57,7 +57,7 @@ def measure(rankings: NDArray[np.int64], present: NDArray[np.bool_] | None = Non
     """
     if present is None:
         present = validation_subsets(rankings.shape[1])
-    scores = table_scores(first_present(rankings, present).astype(np.int32), present)
+    scores = table_scores(first_present(rankings, present).T.astype(np.int32), present)
     uneven = int((scores.imbalance > 0).sum())
     return {
         "uneven": float(uneven),

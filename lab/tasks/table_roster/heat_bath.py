@@ -15,6 +15,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lab.tables.rankings import first_present
+
 __all__ = ["HeatBath"]
 
 
@@ -36,6 +38,7 @@ class HeatBath:
         self._subset = np.arange(subsets)
         # has[b, S]: whether subset S holds backend b.
         self._has = (self._subset >> np.arange(n)[:, None] & 1).astype(bool)
+        self._present = np.ascontiguousarray(self._has.T)
         count = self._has.sum(axis=0)
         at_least_one = np.maximum(count, 1)
         self._floor, self._ceiling = size // at_least_one, -(-size // at_least_one)
@@ -51,7 +54,7 @@ class HeatBath:
             sets = self._subset[count == held]
             lacks = np.stack([np.flatnonzero(~self._has[:, one]) for one in sets])
             self._steps.append((sets, lacks, sets[:, None] | 1 << lacks))
-        self._served = np.stack([self._serve(self.rankings[:, entry]) for entry in range(size)], axis=1)
+        self._served = first_present(self.rankings, self._present)
         self.loads = np.stack([((self._served == b) & self._has[b]).sum(axis=1) for b in range(n)], axis=1)
 
     def sweep(self, temperature: float, rng: np.random.Generator) -> None:
@@ -59,26 +62,13 @@ class HeatBath:
         for entry in rng.permutation(self.rankings.shape[1]).tolist():
             self._count(entry, -1)
             self.rankings[:, entry] = self._draw(temperature, rng)
-            self._served[:, entry] = self._serve(self.rankings[:, entry])
+            self._served[:, entry] = first_present(self.rankings[:, entry], self._present)
             self._count(entry, 1)
-
-    def uneven(self) -> NDArray[np.int64]:
-        """For each chain the subsets that are not perfectly even, int64 (K,)."""
-        off = ((self.loads > self._ceiling) | (self.loads < self._floor)) & self._has
-        return off.any(axis=1).sum(axis=1)
 
     def _count(self, entry: int, sign: int) -> None:
         served = self._served[:, entry]
         for backend, has in enumerate(self._has):
             self.loads[:, backend] += sign * ((served == backend) & has)
-
-    def _serve(self, rankings: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Which backend serves each subset, (K, N) -> (K, 2**N); the empty one is nobody's."""
-        served = np.full((len(rankings), len(self._subset)), -1, dtype=np.int8)
-        for place in range(rankings.shape[1] - 1, -1, -1):
-            backend = rankings[:, place, None]
-            served = np.where(self._subset >> backend & 1, backend.astype(np.int8), served)
-        return served
 
     def _draw(self, temperature: float, rng: np.random.Generator) -> NDArray[np.int64]:
         """A ranking for each chain, (K, N), given the loads of all other entries."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Loads", "distances", "first_of", "loads_of", "spreads"]
+from lab.tables.rankings import first_present
+
+__all__ = ["Loads", "distances", "loads_of", "spreads"]
 
 
 def distances(size: int, backends: int) -> NDArray[np.float32]:
@@ -18,26 +20,8 @@ def distances(size: int, backends: int) -> NDArray[np.float32]:
     return off.astype(np.float32)
 
 
-def first_of(rankings: NDArray[np.integer], present: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Which backend of each ranking is present first.
-
-    Args:
-        rankings: int (..., N), permutations of 0..N-1; N up to 255.
-        present: bool (M, N), none of them empty.
-
-    Returns:
-        uint8 (..., M).
-    """
-    has = np.ascontiguousarray(present.T)
-    served = np.zeros((*rankings.shape[:-1], len(present)), dtype=np.uint8)
-    for place in range(rankings.shape[-1] - 1, -1, -1):
-        backend = rankings[..., place]
-        np.copyto(served, backend[..., None].astype(np.uint8), where=has[backend])
-    return served
-
-
-def loads_of(served: NDArray[np.uint8], backends: int) -> NDArray[np.int64]:
-    """How many entries each backend serves: (K, size, M) as `first_of` has it -> int64 (K, M, backends)."""
+def loads_of(served: NDArray[np.int16], backends: int) -> NDArray[np.int64]:
+    """How many entries each backend serves: (K, size, M) as `first_present` has it -> int64 (K, M, backends)."""
     chains, _, subsets = served.shape
     cell = np.arange(chains * subsets).reshape(chains, 1, subsets) * backends + served
     return np.bincount(cell.ravel(), minlength=chains * subsets * backends).reshape(chains, subsets, backends)
@@ -45,7 +29,7 @@ def loads_of(served: NDArray[np.uint8], backends: int) -> NDArray[np.int64]:
 
 def spreads(rankings: NDArray[np.int64], present: NDArray[np.bool_]) -> NDArray[np.int64]:
     """The largest less the smallest load, int64 (K, M), of rankings (K, size, N) on subsets (M, N)."""
-    loads = loads_of(first_of(rankings, present), rankings.shape[2])
+    loads = loads_of(first_present(rankings, present), rankings.shape[2])
     smallest = np.where(present, loads, rankings.shape[1]).min(axis=2)
     largest: NDArray[np.int64] = loads.max(axis=2)
     return largest - smallest
@@ -64,7 +48,7 @@ class Loads:
     Attributes:
         rankings: int64 (K, size, N).
         present: bool (M, N).
-        served: uint8 (K, size, M), the backend that an entry of a subset belongs to.
+        served: int16 (K, size, M), the backend that an entry of a subset belongs to.
         loads: int64 (K, M, N).
         distance: float32 (K, M), a subset's distance before the power is taken.
     """
@@ -80,7 +64,7 @@ class Loads:
         self.present = present
         self._count = present.sum(axis=1)
         self._off = distances(size, n)
-        self.served = first_of(self.rankings, present)
+        self.served = first_present(self.rankings, present)
         self.loads = loads_of(self.served, n)
         self.distance = (self._off[self._count[:, None], self.loads] * present).sum(axis=2, dtype=np.float32)
 

@@ -1,9 +1,8 @@
 """Bandits over builders: regret is against the best fixed arm, ties are broken at random, and a name is never code."""
 
-import shutil
-
 import numpy as np
 import pytest
+from recording import recorded
 
 from envs.scenarios import sample_batch, stream
 from envs.scoring import transition_scores
@@ -20,15 +19,7 @@ TINY = {"size": 13, "iterations": 4, "pulls": 20, "arms": ARMS, "validation_pair
 
 
 def run(folder=None, resume=None, **fields):
-    rows = []
-
-    def report(metrics, checkpoint=None):
-        rows.append({name: value for name, value in metrics.items() if name != "seconds"})
-        if checkpoint is not None and folder is not None:
-            shutil.copytree(checkpoint, folder / str(int(metrics["iteration"])))
-
-    fit(TableBanditConfig(**{**TINY, **fields}), report, resume=resume)
-    return rows
+    return recorded(fit, TableBanditConfig(**{**TINY, **fields}), folder, resume)[0]
 
 
 @pytest.mark.parametrize("explore", ["epsilon", "ucb"])

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from recording import recorded
 
 from lab.errors import RequestError
 from lab.tables import learned
@@ -28,15 +29,7 @@ TINY = {
 
 
 def train(config, folder=None, resume=None):
-    """Metrics of every generation; checkpoints are kept under `folder` by iteration."""
-    rows = []
-
-    def report(metrics, checkpoint):
-        rows.append({name: value for name, value in metrics.items() if name != "seconds"})
-        if checkpoint is not None and folder is not None:
-            shutil.copytree(checkpoint, folder / str(int(metrics["iteration"])))
-
-    return rows, fit(config, report, resume=resume)
+    return recorded(fit, config, folder, resume)
 
 
 def test_a_search_reports_each_generation_and_says_where_its_time_went():

@@ -1,10 +1,9 @@
 """REINFORCE on whole tables: it learns, it is paid for what is said, and it goes on where it was."""
 
-import shutil
-
 import numpy as np
 import pytest
 import torch
+from recording import recorded
 
 from envs.scenarios import ScenarioConfig, sample_batch, stream
 from lab.config import parse
@@ -29,15 +28,7 @@ TINY = {
 
 
 def run(folder=None, resume=None, **fields):
-    rows = []
-
-    def report(metrics, checkpoint=None):
-        rows.append({name: value for name, value in metrics.items() if name != "seconds"})
-        if checkpoint is not None and folder is not None:
-            shutil.copytree(checkpoint, folder / str(int(metrics["iteration"])))
-
-    fit(TableOneShotConfig(**{**TINY, **fields}), report, resume=resume)
-    return rows
+    return recorded(fit, TableOneShotConfig(**{**TINY, **fields}), folder, resume)[0]
 
 
 @pytest.mark.parametrize("fields", [{}, {"decoder": "ranking", "credit": "entry"}, {"supervised_share": 0.5}], ids=str)

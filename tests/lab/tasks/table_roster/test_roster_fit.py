@@ -2,11 +2,11 @@
 
 import itertools
 import json
-import shutil
 import uuid
 
 import numpy as np
 import pytest
+from recording import recorded
 
 from envs.scenarios import fixed_roster
 from lab.errors import RequestError
@@ -14,7 +14,6 @@ from lab.tables import learned
 from lab.tables.rankings import first_present
 from lab.tables.registry import build_with
 from lab.tasks.table_roster import TableRosterConfig, fit
-from lab.tasks.table_roster.fit import measure
 from lab.tasks.table_roster.heat_bath import HeatBath
 from lab.tasks.table_roster.subsets import all_subsets
 
@@ -22,14 +21,7 @@ TINY = {"size": 11, "backends": 7, "iterations": 6, "chains": 3, "checkpoint_eve
 
 
 def train(config, folder=None, resume=None):
-    rows = []
-
-    def report(metrics, checkpoint):
-        rows.append({name: value for name, value in metrics.items() if name != "seconds"})
-        if checkpoint is not None and folder is not None:
-            shutil.copytree(checkpoint, folder / str(int(metrics["iteration"])))
-
-    return rows, fit(config, report, resume=resume)
+    return recorded(fit, config, folder, resume)
 
 
 def random_rankings(seed, chains, size, n):
@@ -39,7 +31,9 @@ def random_rankings(seed, chains, size, n):
 def test_the_first_present_of_a_ranking_serves():
     rankings = np.array([[2, 0, 1], [1, 2, 0]])
     present = np.array([[True, True, True], [True, False, False], [False, False, False], [True, True, False]])
-    assert first_present(rankings, present).tolist() == [[2, 1], [0, 0], [-1, -1], [0, 1]]
+    assert first_present(rankings, present).T.tolist() == [[2, 1], [0, 0], [-1, -1], [0, 1]]
+    both = first_present(np.stack([rankings, rankings[::-1]]), present)
+    np.testing.assert_array_equal(both[0], both[1][::-1])
 
 
 def test_loads_are_those_of_the_tables_after_every_sweep():
@@ -49,10 +43,9 @@ def test_loads_are_those_of_the_tables_after_every_sweep():
         bath.sweep(temperature, rng)
         for chain, rankings in enumerate(bath.rankings):
             assert (np.sort(rankings, axis=1) == np.arange(4)).all()
-            tables = first_present(rankings, all_subsets(4))
+            tables = first_present(rankings, all_subsets(4)).T
             loads = np.stack([(tables == backend).sum(axis=1) for backend in range(4)], axis=1)
             np.testing.assert_array_equal(bath.loads[chain, :, 1:].T, loads)
-            assert bath.uneven()[chain] == measure(rankings)["uneven"]
 
 
 @pytest.mark.parametrize("power", [0.25, 1.0])
@@ -81,7 +74,7 @@ def cost_of(rankings, power):
     size, n = rankings.shape
     total = 0.0
     for present in all_subsets(n):
-        table = first_present(rankings, present[None])[0]
+        table = first_present(rankings, present[None])[:, 0]
         floor, ceiling = size // present.sum(), -(-size // present.sum())
         loads = [(table == backend).sum() for backend in np.flatnonzero(present)]
         total += sum(max(0, load - ceiling) ** 2 + max(0, floor - load) ** 2 for load in loads) ** power

@@ -1,13 +1,13 @@
 """Caps: the cheapest for all numbers together, never broken by a table, and the same after a break."""
 
 import itertools
-import shutil
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recording import recorded
 
 from envs.scenarios import ScenarioConfig, churn_batch, sample_batch, stream
 from envs.scoring import loads, table_scores
@@ -23,15 +23,7 @@ TINY = {"size": 11, "iterations": 3, "fleets": 3, "most_extra": 2, "validation_p
 
 
 def run(folder=None, resume=None, **fields):
-    rows = []
-
-    def report(metrics, checkpoint=None):
-        rows.append({name: value for name, value in metrics.items() if name != "seconds"})
-        if checkpoint is not None and folder is not None:
-            shutil.copytree(checkpoint, folder / str(int(metrics["iteration"])))
-
-    fit(TableSlackConfig(**{**TINY, **fields}), report, resume=resume)
-    return rows
+    return recorded(fit, TableSlackConfig(**{**TINY, **fields}), folder, resume)[0]
 
 
 @settings(max_examples=20, deadline=None)

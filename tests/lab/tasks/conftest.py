@@ -1,0 +1,6 @@
+"""Tests of tasks share what stands beside this file."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent))
