@@ -19,7 +19,11 @@ __all__ = ["ALIASES", "CODES", "PARTS", "TRAINING_FREE", "ParityConfig", "archit
 TRAINING_FREE = ("berrut", "berrut-systematic", "spline", "replication", "cheap-model", "majority")
 """Codes that nothing is trained for, except a cheap model."""
 
-CODES = (*(f"{encoder}/{decoder}" for encoder in ENCODERS for decoder in DECODERS), *TRAINING_FREE)
+CODES = (
+    *(f"{encoder}/{decoder}" for encoder in ENCODERS for decoder in DECODERS if decoder != "selection"),
+    "concatenation/selection",
+    *TRAINING_FREE,
+)
 """The names of all codes."""
 
 ALIASES = {
@@ -155,11 +159,20 @@ class ParityConfig(Config):
     @model_validator(mode="after")
     def _consistent(self) -> ParityConfig:
         if self.r > 1:
-            one = [name for name in ("addition", "concatenation", "subtraction") if name in self.code.split("/")]
+            one = [
+                name
+                for name in ("addition", "concatenation", "subtraction", "selection")
+                if name in self.code.split("/")
+            ]
             if one:
                 raise ValueError(f"{one[0]} has r = 1, expected vandermonde/linear for r = {self.r}")
-        if self.encoder == "concatenation" and self.k > 4:
-            raise ValueError(f"concatenation has k from 2 to 4, but k is {self.k}")
+        if self.decoder == "selection" and self.encoder != "concatenation":
+            raise ValueError(
+                f"selection needs each query in a place of the parity query: expected concatenation/selection, "
+                f"but the code is {self.code}"
+            )
+        if self.decoder == "selection" and self.parity_init == "base":
+            raise ValueError("parity_init base needs parity models of whole images, but selection's see one tile each")
         if self.output == "probabilities" and self.loss != "mse":
             raise ValueError(f"loss {self.loss} is of logits, expected output = logits with it")
         if self.mix and not self.distil:

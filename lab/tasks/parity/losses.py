@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lab.tasks.parity.codes import LinearDecoder, Parity
+from lab.tasks.parity.codes import FixedDecoder, Parity
 
 __all__ = ["loss_of"]
 
@@ -28,7 +28,7 @@ def loss_of(
         loss: `mse`, `kl` or `cross-entropy`.
         temperature: that predictions are divided by in `kl`.
     """
-    if loss == "mse" and isinstance(scheme.decoder, LinearDecoder):
+    if loss == "mse" and isinstance(scheme.decoder, FixedDecoder):
         return functional.mse_loss(scheme.parities(queries), scheme.decoder.targets(predictions))
     answers = scheme.answers(queries, predictions)
     lost = [torch.tensor(erasure.rebuilt, device=answers.device) for erasure in scheme.erasures]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lab.experiment import require_device
 from lab.tasks.parity.base_models import base_model
 from lab.tasks.parity.checkpoint import starting_point
-from lab.tasks.parity.codes import DECODERS, ENCODERS, Berrut, Fallback, Parity, Scheme, Spline
+from lab.tasks.parity.codes import DECODERS, ENCODERS, Berrut, Fallback, Grid, Parity, Scheme, Spline, Tiled
 from lab.tasks.parity.config import ParityConfig
 from lab.tasks.parity.data import Dataset
 from lab.tasks.parity.data import load as load_data
@@ -32,7 +32,7 @@ def check(config: ParityConfig, in_sweep: bool = False) -> None:
         if config.code == "cheap-model":
             MODELS[config.cheap_model](data.shape, data.classes, 1.0)
         if config.encoder is not None:
-            MODELS[config.parity_architecture](data.shape, data.classes, config.parity_width)
+            MODELS[config.parity_architecture](_parity_shape(config, data), data.classes, config.parity_width)
             ENCODERS[config.encoder](config.k, config.r, data.shape)
     if config.continue_from is not None:
         starting_point(config, data.digest)
@@ -42,6 +42,13 @@ def data_of(config: ParityConfig) -> Dataset:
     """The data set of `config`, read."""
     folder = None if config.data_dir is None else Path(config.data_dir)
     return load_data(config.dataset, folder, config.validation_share, config.split_seed)
+
+
+def _parity_shape(config: ParityConfig, data: Dataset) -> tuple[int, int, int]:
+    """What the parity models see, (C, h, w): a parity query, or a tile of it."""
+    if config.decoder != "selection":
+        return data.shape
+    return data.shape[0], *Grid(config.k, data.shape).tile
 
 
 def output_of(config: ParityConfig) -> Callable[[Tensor], Tensor]:
@@ -70,7 +77,10 @@ def make_scheme(config: ParityConfig, data: Dataset, base: nn.Module) -> Scheme:
         initialise(encoder, generator)
         initialise(decoder, generator)
         name = config.parity_architecture
-        parity_models = [make_model(name, data.shape, data.classes, config.parity_width, generator) for _ in range(r)]
+        shape = _parity_shape(config, data)
+        parity_models = [make_model(name, shape, data.classes, config.parity_width, generator) for _ in range(r)]
+        if config.decoder == "selection":
+            parity_models = [Tiled(model, Grid(k, data.shape)) for model in parity_models]
         if config.parity_init == "base":
             for model in parity_models:
                 model.load_state_dict(base.state_dict())
