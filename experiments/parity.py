@@ -20,7 +20,7 @@ from functools import partial
 from ray import tune
 
 from lab.experiment import Experiment, register, resources
-from lab.tasks.parity import OBJECTIVE, ParityConfig, check, fit, read_reference, result_texts
+from lab.tasks.parity import OBJECTIVE, TASK, ParityConfig, check, fit, read_reference, result_texts
 
 register(
     Experiment(
@@ -80,6 +80,7 @@ register(
             },
         },
         searcher="grid",
+        population=TASK,
         check=check,
         comparison="parity",
         read_grid=read_reference,
