@@ -152,6 +152,8 @@ class Population:
         stack, first = self._stack, self._configs[0]
         steps = range(self.iteration * first.steps, (self.iteration + 1) * first.steps)
         knobs, shown = self._knobs(steps)
+        # Asked once an iteration: a pass over all weights for each step, for nothing where nobody is clipped.
+        clipped = bool(knobs["max_gradient_norm"].isfinite().any())
         names, sums = [], []
         for step, (batch, dims) in zip(steps, self._batches(), strict=True):
             now = {name: values[step - steps.start] for name, values in knobs.items()}
@@ -159,7 +161,8 @@ class Population:
             if "l2" in now:
                 gradients = torch.addcmul(gradients, now["l2"][:, None], stack.weights)
             norm = gradients.norm(dim=1)
-            gradients = gradients * (now["max_gradient_norm"] / (norm + 1e-6)).clamp(max=1.0)[:, None]
+            if clipped:
+                gradients = gradients * (now["max_gradient_norm"] / (norm + 1e-6)).clamp(max=1.0)[:, None]
             stack.step(
                 gradients,
                 count=step + 1,

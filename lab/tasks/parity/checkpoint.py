@@ -21,14 +21,15 @@ from torch import Tensor, nn
 from lab.config import Config
 from lab.errors import RequestError
 from lab.files import write_json
-from lab.paths import find_run, trial_folder
+from lab.paths import CHECKPOINT, find_run
+from lab.runs import Run
 from lab.tasks.checkpoint_files import read_progress, read_weights, write_progress
 from lab.tasks.parity.config import ParityConfig, architecture
 
 if TYPE_CHECKING:
     from lab.tasks.parity.asked import Asked
 
-__all__ = ["Loaded", "Progress", "load", "load_state", "save", "save_artefact", "starting_point"]
+__all__ = ["Loaded", "Progress", "checkpoint_of", "load", "load_state", "save", "save_artefact", "starting_point"]
 
 _BEST, _CURRENT, _BASE, _PROGRESS = "model.safetensors", "current.safetensors", "base.safetensors", "progress.json"
 _WHAT = "checkpoint of parity"
@@ -185,8 +186,23 @@ def starting_point(config: ParityConfig, digest: str) -> Loaded:
     return loaded
 
 
+def checkpoint_of(run: Run, trial: int) -> Path:
+    """The checkpoint directory of a trial: in its own folder, or where Ray Tune put that of a trial in a sweep.
+
+    Raises:
+        RequestError: it is not on this machine, or there is none.
+    """
+    folder = run.trial_folder(trial) / CHECKPOINT
+    address = run.trials[trial].checkpoint if trial in run.trials else None
+    if not folder.is_dir() and address is not None and (Path(address) / _PROGRESS).is_file():
+        return Path(address)
+    if not (folder / _PROGRESS).is_file():
+        raise RequestError(f"expected a checkpoint of {run.name}#{trial} at {folder}, but there is none")
+    return folder
+
+
 def _find(name: str) -> Path:
-    """The checkpoint directory called `name`: a path, or a run that `lab train` made, of which it is the first trial's.
+    """The checkpoint directory called `name`: a path, or a run, of which it is the first trial's, or `RUN#TRIAL`.
 
     Raises:
         RequestError: there is none.
@@ -194,12 +210,11 @@ def _find(name: str) -> Path:
     direct = Path(name)
     if (direct / _PROGRESS).is_file():
         return direct
+    run, sharp, number = name.rpartition("#")
     try:
-        folder = trial_folder(find_run(name), 0) / "checkpoint"
+        folder = find_run(run if sharp and number.isdecimal() else name)
     except RequestError as error:
         raise RequestError(
             f"expected a checkpoint directory or a run, but {name!r} is no directory, and: {error}"
         ) from None
-    if not (folder / _PROGRESS).is_file():
-        raise RequestError(f"expected a checkpoint of {name} at {folder}, but there is none")
-    return folder
+    return checkpoint_of(Run(folder), int(number) if sharp and number.isdecimal() else 0)

@@ -19,18 +19,23 @@ from lab.population_task import Members, MemberState, Model
 from lab.tasks.parity.asked import SAMPLES, Asked, asked_of, part_of_base
 from lab.tasks.parity.batches import Batches, learning_rates
 from lab.tasks.parity.checkpoint import Progress, save, save_artefact
-from lab.tasks.parity.codes import Parity
+from lab.tasks.parity.codes import DECODERS, ENCODERS, Parity
 from lab.tasks.parity.codes.erasures import erasures
 from lab.tasks.parity.config import ParityConfig, architecture
 from lab.tasks.parity.fit import OBJECTIVE, best_of
 from lab.tasks.parity.losses import loss_of
 from lab.tasks.parity.measures import Tally, batches
+from lab.tasks.parity.models import MODELS
 from lab.tasks.parity.scheme_of import check, make_scheme
 
 __all__ = ["TASK", "ParityTask"]
 
 _PLAIN = ("linear", "mlp", "lenet")
 """Models whose weights are all that they have: batch normalisation also keeps means of what went through it."""
+
+_MOST_WEIGHTS = 1 << 17
+"""Weights beyond which members train alone on a CPU: a step is then all arithmetic, which a stack does not make less,
+and the weights of many no longer stay in a cache (`benchmarks/fused_sweep.txt`)."""
 
 _QUERIES = 1 << 15
 """Most queries that all members together are measured on at a time."""
@@ -42,7 +47,8 @@ class ParityTask:
     Members have data set, code, k, r, architectures, batch size and epochs in common. They may differ in seed, and so
     in base model and batches; in learning rate, schedule, optimiser and weight decay; in augmentation, distillation
     and what models hand out; and in the base model itself. Trained alone are codes that need no training, models with
-    batch normalisation, and trainings in which something is frozen or that go on from a checkpoint.
+    batch normalisation, and trainings in which something is frozen or that go on from a checkpoint; on a CPU also
+    convolutions and wide networks, to which it brings nothing.
 
     Trained alone, `lab.tasks.parity.fit` is the loop: it can do all of that. Its metrics are a member's, too, save
     those that only a population has (`lab.sweep.population.fit_one`).
@@ -74,6 +80,8 @@ class ParityTask:
             return None
         with suppress(RequestError):
             check(config, True)
+            if config.device == "cpu" and not _small(config):
+                return None
             names = ("dataset", "data_dir", "validation_share", "split_seed", "validation_groupings", "k", "r", "code")
             shape = (config.parity_architecture, config.parity_width, config.loss, config.epochs)
             return (*(getattr(config, name) for name in names), *shape, config.groups_in_batch)
@@ -81,7 +89,7 @@ class ParityTask:
         return None
 
     def init(self, config: ParityConfig) -> nn.Module:
-        asked = self._asked(config)
+        asked, config = self._asked(config), self._here(config)
         return make_scheme(config, asked.data, asked.model).cpu()
 
     def stream(self, config: ParityConfig) -> Hashable:
@@ -89,7 +97,7 @@ class ParityTask:
         return (part_of_base(config), config.k, config.groups_in_batch, config.epochs, *augmentation)
 
     def blocks(self, config: ParityConfig, iteration: int) -> Iterator[Mapping[str, Tensor]]:
-        found = Batches(config, self._asked(config))
+        found = Batches(self._here(config), self._asked(config))
         for epoch in range(iteration * config.epochs, (iteration + 1) * config.epochs):
             for block in found.blocks(epoch):
                 yield vars(block)
@@ -160,9 +168,28 @@ class ParityTask:
         save(directory, progress, best=state.best, current=state.current, optimiser=moments, asked=asked)
 
     def _asked(self, config: ParityConfig) -> Asked:
-        if self._trained:
-            return asked_of(config)
-        return asked_of(config.model_copy(update={"device": "cpu"}), trained=False)
+        return asked_of(self._here(config), trained=self._trained)
+
+    def _here(self, config: ParityConfig) -> ParityConfig:
+        return config if self._trained else config.model_copy(update={"device": "cpu"})
+
+
+def _small(config: ParityConfig) -> bool:
+    """Whether a step is mostly the overhead of the library."""
+    if "conv" in config.code.split("/") or config.parity_architecture == "lenet":
+        return False
+    assert config.encoder is not None
+    assert config.decoder is not None
+    k, r, data = config.k, config.r, config.samples
+    with torch.device("meta"):
+        model = MODELS[config.parity_architecture](data.shape, data.classes, config.parity_width)
+        parts = (ENCODERS[config.encoder](k, r, data.shape), DECODERS[config.decoder](k, r, data.classes))
+    weights = r * _weights(model) + sum(_weights(part) for part in parts)
+    return weights <= _MOST_WEIGHTS
+
+
+def _weights(module: nn.Module) -> int:
+    return sum(value.numel() for value in module.parameters())
 
 
 def _measured(members: Members, asked: list[Asked], config: ParityConfig, name: str, groupings: int) -> Tally:
