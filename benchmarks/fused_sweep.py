@@ -105,6 +105,15 @@ CASES = (
         },
         (1, 2, 4, 8, 16, 32),
     ),
+    Case(
+        "parity models of the base model's width by rate, decay, augmentation and smoothing, 20 epochs",
+        "parity_search",
+        "digits-k2-addition",
+        32,
+        8,
+        {"iterations": 2, "epochs": 10, "parity_width": 1.0, "batch_groups": 64, "base_epochs": 5},
+        (1, 4, 16, 64),
+    ),
 )
 
 

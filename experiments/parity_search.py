@@ -6,8 +6,9 @@
 
 One problem a search: accuracies of different data sets and numbers of queries do not compare. Searched are the width of
 the parity model, its schedule, optimiser and weight decay, the size of a batch, how queries are moved and blended, and
-label smoothing of logits. Whatever is moved or blended is put to the base model anew (`distil`): moved queries that keep
-the answers to the unmoved ones ruin a parity model on digits, and with nothing moved or blended there is nothing to ask.
+label smoothing of logits. Whatever is moved or blended is put to the base model anew (`distil`): moved queries that
+keep the answers to the unmoved ones ruin a parity model on digits, and with nothing moved or blended there is nothing
+to ask.
 
 The objective is measured on validation data in sixteen orders; test figures are beside it in the results and are read
 once, of the trial that is chosen.
