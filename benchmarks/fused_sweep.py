@@ -1,6 +1,6 @@
 """What training many small models as one is worth, as sweeps and step by step.
 
-    python benchmarks/fused_sweep.py [--device cuda] > benchmarks/fused_sweep.txt
+    python benchmarks/fused_sweep.py [--device cuda] [--growth] > benchmarks/fused_sweep.txt
 
 First sweeps, whole, each from its start to its last file: the same configurations (a) as fused shards, (b) as one Ray
 Tune trial each, with actors that are used again, and the first of them (c) by Optuna in this process with two workers,
@@ -268,6 +268,9 @@ def growth(case: Case, device: str) -> None:
     print(f"validations, in this process alone, device {device}; in turn with one lone training")
     print(f"{'members':>8}{'seconds':>10}{'trainings a minute':>20}{'as fast as alone':>18}{'bare steps, share':>19}")
     for count in case.members:
+        for config in members(count).values():
+            # What is made once and kept, as a base model is, is there for both.
+            task.init(config)
         alone = seconds(lambda: experiment.fit(base, lambda metrics, checkpoint: None))
         spent = seconds(lambda: train_population(task, members(count), lambda report, checkpoint: None))  # noqa: B023
         share = bare((case.name, members(count), 50)) * _steps(base) / 1e3 / spent
@@ -280,6 +283,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--case", type=int, choices=range(1, len(CASES) + 1), help="one of the cases (default: all)")
+    parser.add_argument("--growth", action="store_true", help="only how populations grow, no sweeps")
     args = parser.parse_args()
     print(
         f"{hardware(args.device)}; Python {platform.python_version()}, torch {torch.__version__}, Ray {ray.__version__}"
@@ -288,7 +292,8 @@ def main() -> None:
     print(f"python benchmarks/fused_sweep.py {' '.join(sys.argv[1:])}".rstrip())
     for number, case in enumerate(CASES, start=1):
         if args.case in (None, number):
-            sweeps(case, args.device)
+            if not args.growth:
+                sweeps(case, args.device)
             if case.members:
                 growth(case, args.device)
 
