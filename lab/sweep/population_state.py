@@ -21,44 +21,17 @@ from lab.experiment import require_device
 from lab.files import read_json, sha256, write_bytes, write_json
 from lab.paths import CHECKPOINT
 from lab.population_task import SCHEDULE, CheckpointedTask, MemberState, PopulationTask
+from lab.sweep.memory import member_bytes
 from lab.sweep.replay import Replay
 from lab.sweep.stack import Mapped, Stack
 from lab.tensor_files import read_tensors
 
-__all__ = ["Population", "member_bytes"]
+__all__ = ["Population"]
 
 _STATE, _PROGRESS = "population.safetensors", "population.json"
 _OPTIMISER = ("weight_decay", "max_gradient_norm")
 _AT_ONCE = 1 << 28
 """Bytes that the members of one mapped step take on the CPU."""
-
-
-def member_bytes(task: PopulationTask, config: Any) -> int:
-    """The memory that one member takes in training, in bytes.
-
-    Its weights sixteen times over (moments, gradients, best and first ones, and two copies of them all while a
-    checkpoint is written), a block of batches three times (drawn, stacked with the others', and in use), and twice what
-    the gradient of one loss keeps (what is kept, and what is made of it). What an evaluation takes is for the task to
-    bound.
-    """
-    if isinstance(task, CheckpointedTask):
-        task = task.sketch
-    module = task.init(config)
-    block = next(task.blocks(config, 0))
-    batch = {name: value[0] for name, value in block.items()}
-    knobs = {
-        name: torch.tensor(float(np.max(value))) for name, value in task.knobs(config, np.zeros(1, np.int64)).items()
-    }
-    weights = sum(value.nbytes for value in module.parameters())
-    kept: dict[int, int] = {}
-
-    def pack(value: Tensor) -> Tensor:
-        kept[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
-        return value
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
-        task.loss(config, module, batch, knobs)
-    return 16 * weights + 3 * sum(value.nbytes for value in block.values()) + 2 * sum(kept.values())
 
 
 class Population:

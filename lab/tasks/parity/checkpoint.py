@@ -190,12 +190,15 @@ def checkpoint_of(run: Run, trial: int) -> Path:
     """The checkpoint directory of a trial: in its own folder, or where Ray Tune put that of a trial in a sweep.
 
     Raises:
-        RequestError: it is not on this machine, or there is none.
+        RequestError: it is not in the run's folder, or there is none.
     """
     folder = run.trial_folder(trial) / CHECKPOINT
     address = run.trials[trial].checkpoint if trial in run.trials else None
-    if not folder.is_dir() and address is not None and (Path(address) / _PROGRESS).is_file():
-        return Path(address)
+    if not folder.is_dir() and address is not None:
+        # A journal that came from elsewhere must not name any file.
+        named = Path(address).resolve()
+        if named.is_relative_to(run.folder.resolve()) and (named / _PROGRESS).is_file():
+            return named
     if not (folder / _PROGRESS).is_file():
         raise RequestError(f"expected a checkpoint of {run.name}#{trial} at {folder}, but there is none")
     return folder

@@ -115,6 +115,13 @@ def test_the_checkpoint_of_a_member_is_that_of_a_lone_training(tmp_path, cache):
     run.save_artefacts({2: folder})
     on = {**configs[2].model_dump(), "iterations": 4, "continue_from": f"{run.name}#2"}
     assert [row["iteration"] for row in alone(parse(ParityConfig, on))] == [4]
+    # Ray Tune's own place of a trial that trained alone, and one that is not the run's.
+    shutil.copytree(folder / "checkpoint", run.folder / "tune" / "00000" / "checkpoint_000002")
+    run.add_trial(0, configs[2].model_dump(mode="json"))
+    run.add_checkpoint(0, 3, str(run.folder / "tune" / "00000" / "checkpoint_000002"))
+    run.add_trial(1, configs[2].model_dump(mode="json"))
+    run.add_checkpoint(1, 3, str(folder / "checkpoint"))
+    assert [row["iteration"] for row in alone(parse(ParityConfig, {**on, "continue_from": run.name}))] == [4]
     with pytest.raises(RequestError, match=r"a checkpoint of .*#1 at .*, but there is none"):
         alone(parse(ParityConfig, {**on, "continue_from": f"{run.name}#1"}))
 
