@@ -10,7 +10,7 @@ an answer. On the test part, the best network by validation, k = 2, addition and
 | `--preset mnist5k --seeds 2`                              | 2     | 92.6  | 91.3, 91.3         |
 | `--preset mnist5k --seeds 2 code=concatenation/subtraction` | 2  | 92.6  | 92.5, 92.3         |
 
-Searched by hand with one seed each (seed 0, base 97.8 on digits and 92.4 on mnist5k), on top of `default`; more steps of
+Tried by hand with one seed each (seed 0, base 97.8 on digits and 92.4 on mnist5k), on top of `default`; more steps on
 smaller batches are what helped most:
 
 | `lab train parity`                                                              | A_d, validation and test |
