@@ -88,6 +88,13 @@ class ParityConfig(Config):
         default="logits", description="what models hand to the decoder, and parity models learn sums of"
     )
     temperature: float = Field(default=1.0, gt=0, le=100, description="that logits are divided by before a softmax")
+    smoothing: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="label smoothing of the logits that models hand out: they become the logarithms of probabilities "
+        "of which this share is spread evenly over all classes",
+    )
     encoder_smoothing: float = Field(default=0.0, ge=0, description="spline: of the curve through the queries")
     decoder_smoothing: float = Field(default=0.0, ge=0, description="spline: of the curve through the answers")
 
@@ -175,6 +182,8 @@ class ParityConfig(Config):
             raise ValueError("parity_init base needs parity models of whole images, but selection's see one tile each")
         if self.output == "probabilities" and self.loss != "mse":
             raise ValueError(f"loss {self.loss} is of logits, expected output = logits with it")
+        if self.output == "probabilities" and self.smoothing:
+            raise ValueError(f"smoothing is of logits, expected output = logits with smoothing = {self.smoothing}")
         if self.mix and not self.distil:
             raise ValueError("mix needs distil: nobody else knows what the base model says of a blend")
         if self.only_test and self.continue_from is None and self.trained:
@@ -234,6 +243,23 @@ class ParityConfig(Config):
         """Groups in a gradient step, by default as many as the reference has."""
         return self.batch_groups or (64 if self.k == 2 else 32)
 
+    @property
+    def samples(self) -> data.Dataset:
+        """The data set, read; RequestError where it is missing or wrong."""
+        folder = None if self.data_dir is None else Path(self.data_dir)
+        return data.load(self.dataset, folder, self.validation_share, self.split_seed)
+
+    @property
+    def steps_in_epoch(self) -> int:
+        """Gradient steps in an epoch; needs the data set."""
+        groups = -(-len(self.samples.train) // self.k)
+        return -(-groups // self.groups_in_batch)
+
+    @property
+    def steps(self) -> int:
+        """Gradient steps in an iteration; needs the data set."""
+        return self.epochs * self.steps_in_epoch
+
 
 def _known(kind: str, value: str, known: Collection[str], aliases: Mapping[str, str]) -> str:
     name = aliases.get(value, value)
@@ -245,5 +271,5 @@ def _known(kind: str, value: str, known: Collection[str], aliases: Mapping[str, 
 def architecture(config: ParityConfig) -> dict[str, Any]:
     """What checkpoints have to have in common for one to be loaded under the other's configuration."""
     fields = ("dataset", "split_seed", "validation_share", "k", "r", "code", "model", "parity_width", "output")
-    found = {name: getattr(config, name) for name in (*fields, "temperature")}
+    found = {name: getattr(config, name) for name in (*fields, "temperature", "smoothing")}
     return {**found, "parity_model": config.parity_architecture}

@@ -12,7 +12,7 @@ __all__ = ["loss_of"]
 
 
 def loss_of(
-    scheme: Parity, queries: Tensor, predictions: Tensor, labels: Tensor, loss: str, temperature: float
+    scheme: Parity, queries: Tensor, predictions: Tensor, labels: Tensor, loss: str, temperature: float | Tensor
 ) -> Tensor:
     """The loss of some groups, a scalar.
 
@@ -31,7 +31,8 @@ def loss_of(
     if loss == "mse" and isinstance(scheme.decoder, FixedDecoder):
         return functional.mse_loss(scheme.parities(queries), scheme.decoder.targets(predictions))
     answers = scheme.answers(queries, predictions)
-    lost = [torch.tensor(erasure.rebuilt, device=answers.device) for erasure in scheme.erasures]
+    # Places, not masks: members of a population have them mapped.
+    lost = [[place for place, rebuilt in enumerate(erasure.rebuilt) if rebuilt] for erasure in scheme.erasures]
     estimates = [scheme.estimate(answers, erasure.arrived) for erasure in scheme.erasures]
     rebuilt = torch.cat([found[:, of].flatten(0, 1) for found, of in zip(estimates, lost, strict=True)])
     wanted = torch.cat([predictions[:, of].flatten(0, 1) for of in lost])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,6 @@ from lab.tasks.parity.checkpoint import starting_point
 from lab.tasks.parity.codes import DECODERS, ENCODERS, Berrut, Fallback, Grid, Parity, Scheme, Spline, Tiled
 from lab.tasks.parity.config import ParityConfig
 from lab.tasks.parity.data import Dataset
-from lab.tasks.parity.data import load as load_data
 from lab.tasks.parity.models import MODELS, initialise, make_model
 
 __all__ = ["check", "data_of", "make_scheme", "output_of"]
@@ -40,8 +38,7 @@ def check(config: ParityConfig, in_sweep: bool = False) -> None:
 
 def data_of(config: ParityConfig) -> Dataset:
     """The data set of `config`, read."""
-    folder = None if config.data_dir is None else Path(config.data_dir)
-    return load_data(config.dataset, folder, config.validation_share, config.split_seed)
+    return config.samples
 
 
 def _parity_shape(config: ParityConfig, data: Dataset) -> tuple[int, int, int]:
@@ -52,10 +49,25 @@ def _parity_shape(config: ParityConfig, data: Dataset) -> tuple[int, int, int]:
 
 
 def output_of(config: ParityConfig) -> Callable[[Tensor], Tensor]:
-    """What models hand out for logits (..., n)."""
-    if config.output == "logits":
+    """What models hand out for logits (..., n).
+
+    Of logits z, with `smoothing` s and `temperature` T: z itself at s = 0, and `log((1 - s) softmax(z / T) + s / n)`
+    above, the logits of a model that was trained to perfection on labels that are smoothed by s (Szegedy et al., CVPR
+    2016). No entry is below log(s / n), so a class that is out of the question weighs no more in a sum of predictions
+    than it has to. The order of the classes of one prediction stays as it is, and with it the accuracy with nothing
+    lost. That of a sum may change, since each of its terms is bounded; subtracting the others, softened alike, from an
+    exact sum still leaves the lost one exactly.
+    """
+    if config.output == "probabilities":
+        return lambda logits: torch.softmax(logits / config.temperature, -1)
+    if not config.smoothing:
         return lambda logits: logits
-    return lambda logits: torch.softmax(logits / config.temperature, -1)
+    share = config.smoothing
+
+    def soften(logits: Tensor) -> Tensor:
+        return torch.log((1 - share) * torch.softmax(logits / config.temperature, -1) + share / logits.shape[-1])
+
+    return soften
 
 
 def make_scheme(config: ParityConfig, data: Dataset, base: nn.Module) -> Scheme:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,6 +80,10 @@ class Parity(Scheme):
         r = len(parity_models)
         super().__init__(k, r, erasures(k, r))
         self.encoder, self.parity_models, self.decoder = encoder, nn.ModuleList(parity_models), decoder
+
+    def forward(self, use: Callable[..., Any], *inputs: Any) -> Any:
+        """`use(self, *inputs)`, so that `torch.func` can put other weights in for any use."""
+        return use(self, *inputs)
 
     def parts(self) -> dict[str, nn.Module]:
         """What can be trained, by the names in `lab.tasks.parity.config.PARTS`."""

@@ -61,7 +61,7 @@ def test_a_training_goes_on_where_it_was_bit_for_bit(tmp_path, cache, fields):
 def test_continuing_trains_no_epoch_twice(tmp_path, cache, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        sys.modules["lab.tasks.parity.fit"],
+        sys.modules["lab.tasks.parity.batches"],
         "shuffled_groups",
         lambda count, k, seed, epoch: (seen.append(epoch), shuffled_groups(count, k, seed, epoch))[1],
     )
