@@ -51,8 +51,15 @@ def output_of(config: ParityConfig) -> Callable[[Tensor], Tensor]:
     return lambda logits: torch.softmax(logits / config.temperature, -1)
 
 
-def make_scheme(config: ParityConfig, data: Dataset, base: nn.Module) -> Scheme:
+def make_scheme(config: ParityConfig, data: Dataset, base: nn.Module, cheap: nn.Module | None = None) -> Scheme:
     """The scheme of `config`, on its device, with weights as they are before training.
+
+    Args:
+        config: says which.
+        data: its shapes, and the frequencies of its classes.
+        base: the model that it stands in for.
+        cheap: what answers for lost predictions where the code is `cheap-model`; trained, or read from the cache, if
+            it is not given.
 
     Raises:
         RequestError: images that the encoder or a model cannot read.
@@ -83,10 +90,10 @@ def make_scheme(config: ParityConfig, data: Dataset, base: nn.Module) -> Scheme:
     if config.code == "replication":
         return Fallback(k, r, lambda queries, predictions: predictions, extra=k * r)
     if config.code == "cheap-model":
-        cheap = base_model(config, data, config.cheap_model)
+        model = base_model(config, data, config.cheap_model) if cheap is None else cheap
 
         def ask(queries: Tensor, predictions: Tensor) -> Tensor:
-            return hand_out(cheap(queries.flatten(0, 1))).unflatten(0, predictions.shape[:2])
+            return hand_out(model(queries.flatten(0, 1))).unflatten(0, predictions.shape[:2])
 
         return Fallback(k, r, ask, extra=k)
     frequency = torch.bincount(data.train.labels, minlength=data.classes).float().to(config.device)
