@@ -44,17 +44,16 @@ def document(
         **provenance,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "replicates": REPLICATES,
-        "groupings": question.groupings,
         "unended": sum(not trial.ended for trial in trials),
         "failed": sum(trial.status == "failed" for trial in trials),
         "loss_rate": sentences.RATE,
         "loss_rates": list(RATES),
-        "settings": [_setting(analysis) for analysis in analyses],
+        "settings": [_setting(analysis, question) for analysis in analyses],
         "figures": [{"name": f.name, "title": f.title, "caption": f.caption, "alt": f.alt} for f in figures],
     }
 
 
-def _setting(analysis: Analysis) -> dict[str, Any]:
+def _setting(analysis: Analysis, question: Question) -> dict[str, Any]:
     setting = analysis.setting
     asked, whole = analysis.samples
     return {
@@ -64,6 +63,7 @@ def _setting(analysis: Analysis) -> dict[str, Any]:
         "base_model": dict(setting.fields),
         "samples": asked,
         "samples_of_the_whole_test_part": whole,
+        "orders_of_grouping": question.orders(asked),
         "classes": analysis.classes,
         "base": asdict(analysis.base),
         "base_seeds": analysis.base_seeds,
@@ -93,6 +93,7 @@ def _row(row: Row, best: bool) -> dict[str, Any]:
         "config": dict(method.read),
         "seeds": list(method.seeds),
         "seeds_note": method.seeds_note,
+        "seeds_in_short": words.short_seeds(method),
         "trials": [f"{member.run.name}#{member.trial}" for member in method.members],
         "searched": method.searched,
         "failed": method.failed,

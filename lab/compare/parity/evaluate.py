@@ -12,10 +12,11 @@ from lab.compare.parity.load import Loaded
 from lab.errors import RequestError
 from lab.tasks.parity.groups import fixed_groups
 
-__all__ = ["GROUPINGS", "Answers", "Question", "answers_of", "refuse_another"]
+__all__ = ["Answers", "Question", "answers_of", "refuse_another"]
 
-GROUPINGS = 8
-"""Orders in which test samples are grouped: which queries share a group is chance, and that is averaged out."""
+_LEAST, _MOST, _ENOUGH = 2, 8, 20_000
+"""Orders in which test samples are grouped, and how many queries are enough: which of them share a group is chance,
+and averages out the sooner the more samples there are."""
 
 _QUERIES = 1024
 """Most queries at a time."""
@@ -33,14 +34,14 @@ class Question:
 
     Attributes:
         count: of test samples at most; None for all.
-        groupings: orders in which they are grouped.
+        groupings: orders in which they are grouped; by default from eight, for few samples, to two, for many.
 
     Raises:
         RequestError: too few samples for a group of any size that there is.
     """
 
     count: int | None = None
-    groupings: int = GROUPINGS
+    groupings: int | None = None
 
     def __post_init__(self) -> None:
         if self.count is not None and self.count < 16:
@@ -49,6 +50,10 @@ class Question:
     def samples(self, whole: int) -> int:
         """Of a test part of `whole` samples, how many are asked about."""
         return whole if self.count is None else min(whole, self.count)
+
+    def orders(self, samples: int) -> int:
+        """In how many orders so many samples are grouped."""
+        return min(_MOST, max(_LEAST, _ENOUGH // samples)) if self.groupings is None else self.groupings
 
     def label(self, dataset: str) -> str:
         """How a reading is noted in a run."""
@@ -100,10 +105,11 @@ def answers_of(loaded: Loaded, question: Question) -> Answers:
 def _answers(loaded: Loaded, question: Question) -> Answers:
     scheme, data = loaded.scheme, loaded.data
     samples, k = question.samples(len(data.test)), scheme.k
+    orders = question.orders(samples)
     inputs, labels = data.test.inputs[:samples], data.test.labels[:samples]
     own = loaded.predictions(inputs)
     said = own.argmax(-1)
-    groups, counts = (torch.from_numpy(array) for array in fixed_groups(samples, k, question.groupings))
+    groups, counts = (torch.from_numpy(array) for array in fixed_groups(samples, k, orders))
     shape = (len(scheme.erasures), samples)
     right, asked = torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.int64)
     agreed, handed_out = torch.zeros(shape[1], dtype=torch.int64), torch.zeros(shape[1], dtype=torch.int64)
@@ -111,7 +117,7 @@ def _answers(loaded: Loaded, question: Question) -> Answers:
     first = None
     size = max(1, _QUERIES // k)
     # The first order ends a batch of its own, so that it can be told from the others.
-    batches = [part for order in torch.arange(len(groups)).chunk(question.groupings) for part in order.split(size)]
+    batches = [part for order in torch.arange(len(groups)).chunk(orders) for part in order.split(size)]
     for places in batches:
         if first is None and int(places[0]) * k >= samples:
             first = float(right.sum() / asked.sum())
@@ -129,7 +135,7 @@ def _answers(loaded: Loaded, question: Question) -> Answers:
     total = asked.sum(0)
     return Answers(
         base=_array(said == labels),
-        accuracy=_array(handed_out / question.groupings),
+        accuracy=_array(handed_out / orders),
         degraded=_array(right.sum(0) / total),
         agreement=_array(agreed / total),
         right=_array(right),

@@ -33,6 +33,10 @@ def draw(analyses: Sequence[Analysis]) -> list[Figure]:
     return figures
 
 
+def _names(analyses: Sequence[Analysis]) -> list[str]:
+    return list(dict.fromkeys(series(row) for analysis in analyses for row in analysis.rows))
+
+
 def _ends(analyses: Sequence[Analysis]) -> str:
     return ". ".join(
         f"{analysis.setting.label}: base model {words.percent_interval(analysis.base)}; "
@@ -52,7 +56,7 @@ def _one_seed(analyses: Sequence[Analysis]) -> str:
 
 
 def _by_k(analyses: Sequence[Analysis], looks: Mapping[str, Style]) -> Figure:
-    names = list(dict.fromkeys(series(row) for analysis in analyses for row in analysis.rows))
+    names = _names(analyses)
     aimed = any(aim(analysis, r, k) is not None for analysis in analyses for r, k in analysis.places())
     entries = len(names) + 1 + aimed
     caption = (
@@ -81,7 +85,10 @@ def _by_k_title(analyses: Sequence[Analysis]) -> str:
         if coded:
             row = coded[0]
             parts.append(f"{analysis.setting.label}, {words.title(row)}: {words.below(row.gap)}")
-    return "How right rebuilt predictions are" + (f". {'; '.join(parts)}" if parts else "")
+    # "k = 2" stays on one line.
+    return ("How right rebuilt predictions are" + (f". {'; '.join(parts)}" if parts else "")).replace(
+        " = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
+    )
 
 
 def _paint_by_k(
@@ -93,7 +100,7 @@ def _paint_by_k(
     aimed: bool,
 ) -> None:
     handles = [_handle(name, looks[name]) for name in names]
-    handles.append(Line2D([], [], color=INK, lw=1.1, ls=(0, (4, 3)), label="the base model itself"))
+    handles.append(_BASE)
     if aimed:
         handles.append(Line2D([], [], color=GREY, lw=3.2, alpha=0.7, label="the lab's aim"))
     panels = grid(canvas, len(analyses), len(handles), form)
@@ -106,10 +113,11 @@ def _panel_by_k(axes: Axes, analysis: Analysis, looks: Mapping[str, Style], name
     rows = analysis.rows
     ks = sorted({row.method.k for row in analysis.rows})
     _base(axes, analysis.base)
-    for number, name in enumerate(names):
+    present = [name for name in names if any(series(row) == name for row in rows)]
+    for number, name in enumerate(present):
         mine = sorted((row for row in rows if series(row) == name), key=lambda row: row.method.k)
         # Side by side, so that no interval hides another.
-        offset = (number - (len(names) - 1) / 2) * min(0.09, 0.7 / len(names))
+        offset = (number - (len(present) - 1) / 2) * min(0.09, 0.7 / len(present))
         _marks(axes, [row.method.k + offset for row in mine], [row.degraded for row in mine], looks[name])
     base = analysis.base.value or 0.0
     for r, k in analysis.places():
@@ -148,17 +156,24 @@ def _marks(axes: Axes, places: Sequence[float], intervals: Sequence[Interval], s
     for x, interval in zip(places, intervals, strict=True):
         if interval.low is not None and interval.high is not None:
             axes.vlines(x, 100 * interval.low, 100 * interval.high, color=style.color, lw=1.3, alpha=0.8, zorder=3)
-    axes.plot(places, values, ls=style.line, color=style.color, lw=1.2, marker=style.marker, ms=5.5, zorder=4)
+    axes.plot(
+        places, values, ls=style.line, color=style.color, lw=1.2, marker=style.marker, mfc=style.face, ms=5.5, zorder=4
+    )
 
 
-def _handle(name: str, style: Style) -> Line2D:
-    return Line2D([], [], color=style.color, ls=style.line, marker=style.marker, ms=5.5, lw=1.2, label=name)
+def _handle(name: str, style: Style, line: str | None = None) -> Line2D:
+    ls = style.line if line is None else line
+    return Line2D([], [], color=style.color, ls=ls, marker=style.marker, mfc=style.face, ms=5.5, lw=1.2, label=name)
+
+
+_BASE = Line2D([], [], color=INK, lw=1.1, ls=(0, (4, 3)), label="the base model itself")
 
 
 # ---- against cost
 
 
 def _by_cost(analyses: Sequence[Analysis], looks: Mapping[str, Style]) -> Figure:
+    names = _names(analyses)
     caption = (
         "Accuracy of rebuilt predictions against what it costs: servers beside those of the queries, for each of them. "
         "A parity model takes one for k queries, replication one for each query and loss. Up and to the left is "
@@ -176,14 +191,16 @@ def _by_cost(analyses: Sequence[Analysis], looks: Mapping[str, Style]) -> Figure
         "What accuracy costs: extra servers for each server of a query",
         caption,
         f"Extra servers and accuracy of rebuilt predictions: {ends}",
-        lambda canvas, form: _paint_by_cost(canvas, analyses, looks, form),
-        heights=heights(len(analyses), 1, each=4.2),
+        lambda canvas, form: _paint_by_cost(canvas, analyses, looks, names, form),
+        heights=heights(len(analyses), len(names) + 1),
     )
 
 
-def _paint_by_cost(canvas: Canvas, analyses: Sequence[Analysis], looks: Mapping[str, Style], form: Format) -> None:
-    handles = [Line2D([], [], color=INK, lw=1.1, ls=(0, (4, 3)), label="the base model itself")]
-    for axes, analysis in zip(grid(canvas, len(analyses), 1, form), analyses, strict=True):
+def _paint_by_cost(
+    canvas: Canvas, analyses: Sequence[Analysis], looks: Mapping[str, Style], names: Sequence[str], form: Format
+) -> None:
+    handles = [*(_handle(name, looks[name], line="") for name in names), _BASE]
+    for axes, analysis in zip(grid(canvas, len(analyses), len(handles), form), analyses, strict=True):
         _panel_by_cost(axes, analysis, looks, form)
     legend(canvas, handles, form)
 
@@ -203,12 +220,11 @@ def _panel_by_cost(axes: Axes, analysis: Analysis, looks: Mapping[str, Style], f
         x += (names.index(name) - (len(names) - 1) / 2) * 0.014 * most
         if interval.low is not None and interval.high is not None:
             axes.vlines(x, 100 * interval.low, 100 * interval.high, color=style.color, lw=1.1, alpha=0.5)
-        face = "white" if group[0].method.kind == "cheap-model" else style.color
-        axes.plot(x, value, style.marker, ms=6, mfc=face, mec=style.color, color=style.color, zorder=4)
+        axes.plot(x, value, style.marker, ms=6, mfc=style.face, mec=style.color, color=style.color, zorder=4)
         ks = ", ".join(str(row.method.k) for row in group)
-        labels.append(Label(f"{name}, k = {ks}", x, value, style.color))
+        labels.append(Label(f"k = {ks}", x, value, style.color))
         marks.append((x, value))
-    axes.set_xlim(-0.06 * most, most * 1.3)
+    axes.set_xlim(-0.08 * most, most * 1.25)
     axes.set_xlabel("extra servers for each server of a query")
     axes.set_ylabel("A_d: rebuilt and right (%)")
     stretch(axes, _inside(analysis))

@@ -28,7 +28,8 @@ def draw_overall(analysis: Analysis, looks: Mapping[str, Style], number: int) ->
         f"{analysis.setting.label}: all answers together, by the share of predictions that is lost",
         "Accuracy of what is handed out, (1 − f) A_a + f A_d: predictions that arrived and rebuilt ones. A line that "
         "begins below the base model (dashed across) belongs to a code that hands out rebuilt predictions always. "
-        "The band is the 95 % interval of the best code by validation.",
+        "A method with other seeds than the others begins at the accuracy of its own base models. The band is the 95 % "
+        "interval of the best code by validation.",
         f"Accuracy of all answers at a loss rate of {RATE:.0%}: base model {words.percent_interval(analysis.base)}; "
         + ends,
         lambda canvas, form: _paint_overall(canvas, analysis, places, names, looks, form),

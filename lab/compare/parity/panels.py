@@ -35,6 +35,7 @@ class Style:
     color: str
     marker: str
     line: Any
+    face: str
 
 
 def series(row: Row) -> str:
@@ -52,9 +53,11 @@ def styles(analyses: Sequence[Analysis]) -> dict[str, Style]:
             if name in found:
                 continue
             if kind in _BESIDE:
-                found[name] = Style(*_BESIDE[kind], ":")
+                color, marker = _BESIDE[kind]
+                found[name] = Style(color, marker, ":", "white" if kind == "cheap-model" else color)
             else:
-                found[name] = Style(_CODES[coded % len(_CODES)], _MARKERS[coded % len(_MARKERS)], _LINES[kind])
+                color = _CODES[coded % len(_CODES)]
+                found[name] = Style(color, _MARKERS[coded % len(_MARKERS)], _LINES[kind], color)
                 coded += 1
     return found
 
@@ -91,7 +94,7 @@ def grid(canvas: Canvas, panels: int, entries: int, form: Format, *, share_y: bo
         top=canvas.subplotpars.top - form.text * 1.9 / (form.size[1] * 72),
         left=0.15 if form.narrow else 0.085,
         wspace=0.08 if share_y else 0.24,
-        hspace=0.42,
+        hspace=0.36,
     )
     found = canvas.subplots(rows, columns, squeeze=False, sharey=share_y)
     flat = list(found.flat)

@@ -52,7 +52,7 @@ def _lead(analysis: Analysis) -> str:
             f"{name}: nothing is coded here. With {row.method.label} {percent_interval(row.degraded)} of lost "
             f"predictions are right, beside {base}."
         )
-        return f"{text} {few(len(row.method.seeds))}".strip()
+        return f"{text} {few([len(row.method.seeds)])}".strip()
     first, *others = coded
     chosen = "the best code by validation" if any(_rivals(analysis, row) for row in coded) else "the code"
     text = (
@@ -60,7 +60,7 @@ def _lead(analysis: Analysis) -> str:
         f"lost predictions rightly, {below(first.gap)}'s {percent_interval(analysis.base)} ({samples(analysis)})"
     )
     text += "".join(f"; at {_where(row)} {row.method.label} is {below(row.gap)}" for row in others)
-    return f"{text}. {few(min(len(row.method.seeds) for row in coded))}".strip()
+    return f"{text}. {few([len(row.method.seeds) for row in coded])}".strip()
 
 
 def _best(analysis: Analysis) -> list[Row]:

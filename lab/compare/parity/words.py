@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from lab.compare.methods import ENOUGH_SEEDS, seeds_note
+from collections.abc import Sequence
+
+from lab.compare.methods import ENOUGH_SEEDS
 from lab.compare.parity.analysis import Analysis, Difference, Row
+from lab.compare.parity.methods import Method
 from lab.compare.statistics import Interval
 
 __all__ = [
@@ -19,6 +22,7 @@ __all__ = [
     "samples",
     "seeds_are",
     "servers",
+    "short_seeds",
     "than",
     "title",
 ]
@@ -30,9 +34,9 @@ def percent(share: float) -> str:
 
 
 def points(share: float) -> str:
-    """A difference of shares in percentage points: `+0.4`, `−1.2`, `0.0`."""
-    text = f"{100 * share:+.1f}".replace("-", "\N{MINUS SIGN}")
-    return "0.0" if text[1:] == "0.0" else text
+    """A difference of shares in percentage points: `+0.4`, `−1.2`, `0.0`; `+0.02` for what is not 0 but nearly."""
+    text = _plain(share)
+    return f"+{text}" if share > 0 and text != "0.0" else text
 
 
 def _bounded(interval: Interval, value: float, low: float | None, high: float | None) -> str:
@@ -42,8 +46,12 @@ def _bounded(interval: Interval, value: float, low: float | None, high: float | 
 
 
 def _plain(value: float) -> str:
-    text = f"{100 * value:.1f}".replace("-", "\N{MINUS SIGN}")
-    return "0.0" if text.endswith("\N{MINUS SIGN}0.0") else text
+    """Percentage points with the sign of what is below 0; a second digit where the first would make it 0."""
+    for digits in (1, 2):
+        text = f"{100 * value:.{digits}f}"
+        if float(text) != 0:
+            return text.replace("-", "\N{MINUS SIGN}")
+    return "0.0"
 
 
 def percent_interval(interval: Interval) -> str:
@@ -111,12 +119,23 @@ def seeds_are(count: int) -> str:
     return "one seed is" if count == 1 else f"{count} seeds are"
 
 
-def few(seeds: int) -> str:
-    """What is to be said of few seeds, as a sentence; nothing of enough."""
-    note = seeds_note(seeds)
-    if seeds < 2:
+def few(counts: Sequence[int]) -> str:
+    """What is to be said where some methods have few seeds, as a sentence; nothing where all have enough."""
+    least, most = min(counts), max(counts)
+    if least >= ENOUGH_SEEDS:
+        return ""
+    if most == 1:
         return "One seed is not a result: its intervals are over test samples alone."
-    return f"{note[:1].upper()}{note[1:].replace(':', ' are')}." if seeds < ENOUGH_SEEDS else ""
+    if most < ENOUGH_SEEDS:
+        return f"{least if least == most else f'{least} to {most}'} seeds are too few for a result."
+    return f"Some of that has {least} seed{'' if least == 1 else 's'} only: too few for a result."
+
+
+def short_seeds(method: Method) -> str:
+    """For a table: `6`, `3, too few`, `one, no result`, and from how many trials it was picked."""
+    count = len(method.seeds)
+    text = "one, no result" if count == 1 else f"{count}, too few" if count < ENOUGH_SEEDS else str(count)
+    return text + (f"; best of {method.searched} trials" if method.searched else "")
 
 
 def servers(share: float) -> str:

@@ -189,7 +189,22 @@ def test_distances_are_written_without_signs(interval, text):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.004, "+0.4"), (-0.012, "−1.2"), (0.0, "0.0"), (-0.0001, "0.0"), (1.0, "+100.0")]
+    ("counts", "text"),
+    [
+        ([5, 9], ""),
+        ([3, 3], "3 seeds are too few for a result."),
+        ([2, 3], "2 to 3 seeds are too few for a result."),
+        ([1, 6], "Some of that has 1 seed only: too few for a result."),
+        ([1], "One seed is not a result: its intervals are over test samples alone."),
+    ],
+)
+def test_few_seeds_are_said_to_be_few(counts, text):
+    assert words.few(counts) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.004, "+0.4"), (-0.012, "−1.2"), (0.0, "0.0"), (-0.0001, "−0.01"), (1e-6, "0.0"), (1.0, "+100.0")],
 )
 def test_points_have_their_sign(value, text):
     assert words.points(value) == text

@@ -105,6 +105,11 @@ def test_a_group_of_few_samples_asks_about_the_first_ones_alone():
     np.testing.assert_array_equal(answers_of(loaded, Question(17)).base, whole.base[:17])
 
 
+@pytest.mark.parametrize(("samples", "orders"), [(20, 8), (1000, 8), (5000, 4), (10_000, 2), (100_000, 2)])
+def test_many_samples_need_fewer_orders(samples, orders):
+    assert Question().orders(samples) == orders
+
+
 def test_threads_are_as_before(monkeypatch):
     set_to = []
     monkeypatch.setattr(torch, "set_num_threads", set_to.append)
