@@ -18,9 +18,6 @@ __all__ = ["draw_confusions"]
 _NUMBERED = 12
 """Up to so many classes have their numbers in the cells."""
 
-_LEAST = 0.005
-"""Shares that round to 0 % have no number: a matrix of zeros hides the others."""
-
 
 def draw_confusions(analysis: Analysis, number: int) -> list[Figure]:
     """A figure for each k and r: of the best code by validation."""
@@ -42,7 +39,7 @@ def _draw(analysis: Analysis, row: Row, number: int) -> Figure:
         "Rows are true classes, columns what they are taken for, in % of the row; over all seeds, groups and ways to "
         "lose answers. The first is the base model, the second what the best code by validation rebuilds, the third "
         "the second less the first in percentage points: blue is what coding adds, red what it takes away. Shares "
-        f"below half a per cent have no number.{worst} The largest of many cells are partly chance.",
+        f"that round to 0 have no number.{worst} The largest of many cells are partly chance.",
         f"Confusion of the base model and of rebuilt predictions.{worst}",
         lambda canvas, form: _paint(canvas, row, form),
         heights=(3.9, 9.6),
@@ -96,7 +93,8 @@ def _matrix(
         return
     span = limits[1] - limits[0]
     for (y, x), value in np.ndenumerate(values):
-        if np.isnan(value) or abs(value) < _LEAST:
+        # A matrix of zeros hides the other numbers.
+        if np.isnan(value) or round(100 * abs(value)) == 0:
             continue
         place = (shades[y, x] - limits[0]) / span
         dark = place > 0.72 or (signed_numbers and place < 0.28)

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from lab.compare.drawing import INK, Figure, Format, make_panels
 from lab.compare.parity import words
 from lab.compare.parity.analysis import RATES, Analysis, Row
-from lab.compare.parity.panels import Style, grid, heights, legend, series, title
+from lab.compare.parity.panels import Style, grid, heights, legend, series, stretch, title
 from lab.compare.parity.sentences import RATE
 
 __all__ = ["draw_overall", "draw_patterns"]
@@ -29,7 +29,7 @@ def draw_overall(analysis: Analysis, looks: Mapping[str, Style], number: int) ->
         "Accuracy of what is handed out, (1 − f) A_a + f A_d: predictions that arrived and rebuilt ones. A line that "
         "begins below the base model (dashed across) belongs to a code that hands out rebuilt predictions always. "
         "A method with other seeds than the others begins at the accuracy of its own base models. The band is the 95 % "
-        "interval of the best code by validation.",
+        "interval of the best code by validation. The axis is stretched towards 100 %, as the logarithm of errors is.",
         f"Accuracy of all answers at a loss rate of {RATE:.0%}: base model {words.percent_interval(analysis.base)}; "
         + ends,
         lambda canvas, form: _paint_overall(canvas, analysis, places, names, looks, form),
@@ -57,6 +57,12 @@ def _paint_overall(
         axes.set_xlabel("f, predictions that are lost (%)")
         if number == 0 or form.narrow:
             axes.set_ylabel("answers that are right (%)")
+    ends = [interval for row in analysis.rows for interval in (row.overall[0], row.overall[-1])]
+    bands = [interval for place in places if (best := analysis.best(*place)) for interval in best.overall]
+    values = [each.value for each in ends] + [bound for each in bands for bound in (each.low, each.high)]
+    shown = [100 * value for value in values if value is not None]
+    for axes in panels:
+        stretch(axes, shown)
     legend(canvas, handles, form)
 
 
