@@ -27,7 +27,7 @@ from lab.tasks.parity.data import Dataset, Part
 from lab.tasks.parity.models import make_model
 from lab.tensor_files import read_tensors
 
-__all__ = ["BaseTraining", "accuracy", "base_model", "logits", "untrained_base_model"]
+__all__ = ["BaseTraining", "accuracy", "base_model", "logits", "stored_base_model", "untrained_base_model"]
 
 _WEIGHTS, _DESCRIPTION = "base.safetensors", "base.json"
 
@@ -69,22 +69,9 @@ def base_model(config: ParityConfig, data: Dataset, name: str) -> nn.Module:
         RequestError: images too small for the model.
         WorkError: the cache cannot be written.
     """
-    training = BaseTraining(
-        dataset=data.name,
-        digest=data.digest,
-        model=name,
-        seed=config.seed,
-        epochs=config.base_epochs,
-        learning_rate=config.base_learning_rate,
-        weight_decay=config.base_weight_decay,
-        batch_size=config.base_batch_size,
-        device=config.device,
-        threads=config.threads,
-        torch=torch.__version__,
-    )
+    training = _training(config, data, name)
     model = untrained_base_model(config, data, name)
-    assert config.cache_dir is not None  # the config fills it in
-    folder = Path(config.cache_dir) / training.key()
+    folder = _folder(config, training)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -100,6 +87,38 @@ def base_model(config: ParityConfig, data: Dataset, name: str) -> nn.Module:
         else:
             model.load_state_dict(state)
     return model
+
+
+def stored_base_model(config: ParityConfig, data: Dataset, name: str) -> nn.Module | None:
+    """The model that `base_model` would hand out if it has been trained, in evaluation mode on the CPU, wherever it was
+    trained; None if it is not in the cache, or damaged there."""
+    with suppress(RequestError):
+        state = _read(_folder(config, _training(config, data, name)))
+        model = untrained_base_model(config.model_copy(update={"device": "cpu"}), data, name)
+        model.load_state_dict(state)
+        return model
+    return None
+
+
+def _training(config: ParityConfig, data: Dataset, name: str) -> BaseTraining:
+    return BaseTraining(
+        dataset=data.name,
+        digest=data.digest,
+        model=name,
+        seed=config.seed,
+        epochs=config.base_epochs,
+        learning_rate=config.base_learning_rate,
+        weight_decay=config.base_weight_decay,
+        batch_size=config.base_batch_size,
+        device=config.device,
+        threads=config.threads,
+        torch=torch.__version__,
+    )
+
+
+def _folder(config: ParityConfig, training: BaseTraining) -> Path:
+    assert config.cache_dir is not None  # the config fills it in
+    return Path(config.cache_dir) / training.key()
 
 
 def untrained_base_model(config: ParityConfig, data: Dataset, name: str) -> nn.Module:

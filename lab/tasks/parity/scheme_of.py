@@ -15,7 +15,7 @@ from lab.tasks.parity.config import ParityConfig
 from lab.tasks.parity.data import Dataset
 from lab.tasks.parity.models import MODELS, initialise, make_model
 
-__all__ = ["check", "data_of", "make_scheme", "output_of"]
+__all__ = ["check", "data_of", "make_scheme", "output_of", "parity_shape"]
 
 
 def check(config: ParityConfig, in_sweep: bool = False) -> None:
@@ -30,7 +30,7 @@ def check(config: ParityConfig, in_sweep: bool = False) -> None:
         if config.code == "cheap-model":
             MODELS[config.cheap_model](data.shape, data.classes, 1.0)
         if config.encoder is not None:
-            MODELS[config.parity_architecture](_parity_shape(config, data), data.classes, config.parity_width)
+            MODELS[config.parity_architecture](parity_shape(config, data), data.classes, config.parity_width)
             ENCODERS[config.encoder](config.k, config.r, data.shape)
     if config.continue_from is not None:
         starting_point(config, data.digest)
@@ -41,7 +41,7 @@ def data_of(config: ParityConfig) -> Dataset:
     return config.samples
 
 
-def _parity_shape(config: ParityConfig, data: Dataset) -> tuple[int, int, int]:
+def parity_shape(config: ParityConfig, data: Dataset) -> tuple[int, int, int]:
     """What the parity models see, (C, h, w): a parity query, or a tile of it."""
     if config.decoder != "selection":
         return data.shape
@@ -70,8 +70,15 @@ def output_of(config: ParityConfig) -> Callable[[Tensor], Tensor]:
     return soften
 
 
-def make_scheme(config: ParityConfig, data: Dataset, base: nn.Module) -> Scheme:
+def make_scheme(config: ParityConfig, data: Dataset, base: nn.Module, cheap: nn.Module | None = None) -> Scheme:
     """The scheme of `config`, on its device, with weights as they are before training.
+
+    Args:
+        config: says which.
+        data: its shapes, and the frequencies of its classes.
+        base: the model that it stands in for.
+        cheap: what answers for lost predictions where the code is `cheap-model`; trained, or read from the cache, if
+            it is not given.
 
     Raises:
         RequestError: images that the encoder or a model cannot read.
@@ -89,7 +96,7 @@ def make_scheme(config: ParityConfig, data: Dataset, base: nn.Module) -> Scheme:
         initialise(encoder, generator)
         initialise(decoder, generator)
         name = config.parity_architecture
-        shape = _parity_shape(config, data)
+        shape = parity_shape(config, data)
         parity_models = [make_model(name, shape, data.classes, config.parity_width, generator) for _ in range(r)]
         if config.decoder == "selection":
             parity_models = [Tiled(model, Grid(k, data.shape)) for model in parity_models]
@@ -105,10 +112,10 @@ def make_scheme(config: ParityConfig, data: Dataset, base: nn.Module) -> Scheme:
     if config.code == "replication":
         return Fallback(k, r, lambda queries, predictions: predictions, extra=k * r)
     if config.code == "cheap-model":
-        cheap = base_model(config, data, config.cheap_model)
+        model = base_model(config, data, config.cheap_model) if cheap is None else cheap
 
         def ask(queries: Tensor, predictions: Tensor) -> Tensor:
-            return hand_out(cheap(queries.flatten(0, 1))).unflatten(0, predictions.shape[:2])
+            return hand_out(model(queries.flatten(0, 1))).unflatten(0, predictions.shape[:2])
 
         return Fallback(k, r, ask, extra=k)
     frequency = torch.bincount(data.train.labels, minlength=data.classes).float().to(config.device)

@@ -26,7 +26,7 @@ from lab.tasks.parity.fit import OBJECTIVE, best_of
 from lab.tasks.parity.losses import loss_of
 from lab.tasks.parity.measures import Tally, batches
 from lab.tasks.parity.models import MODELS
-from lab.tasks.parity.scheme_of import check, make_scheme
+from lab.tasks.parity.scheme_of import check, make_scheme, parity_shape
 
 __all__ = ["TASK", "ParityTask"]
 
@@ -182,7 +182,7 @@ def _small(config: ParityConfig) -> bool:
     assert config.decoder is not None
     k, r, data = config.k, config.r, config.samples
     with torch.device("meta"):
-        model = MODELS[config.parity_architecture](data.shape, data.classes, config.parity_width)
+        model = MODELS[config.parity_architecture](parity_shape(config, data), data.classes, config.parity_width)
         parts = (ENCODERS[config.encoder](k, r, data.shape), DECODERS[config.decoder](k, r, data.classes))
     weights = r * _weights(model) + sum(_weights(part) for part in parts)
     return weights <= _MOST_WEIGHTS
