@@ -13,24 +13,13 @@ from lab.config import parse
 from lab.errors import RequestError
 from lab.runs import Run, Trial
 from lab.tasks.parity import ParityConfig
+from lab.tasks.parity.base_models import BASE_FIELDS
 from lab.tasks.parity.fit import OBJECTIVE
 from lab.tasks.parity.scheme_of import data_of
 
 __all__ = ["Kind", "Member", "Method", "Setting", "methods_of"]
 
 Kind = Literal["parity", "interpolation", "replication", "cheap-model", "majority"]
-
-_OF_THE_SETTING = (
-    "dataset",
-    "validation_share",
-    "split_seed",
-    "model",
-    "base_epochs",
-    "base_learning_rate",
-    "base_weight_decay",
-    "base_batch_size",
-)
-"""What the base model and its data depend on."""
 
 _NOT_OF_THE_METHOD = ("seed", "device", "threads", "checkpoint_every", "cache_dir", "data_dir", "loss_rate")
 """Fields that say which seed, where and how often, but not what is compared."""
@@ -219,7 +208,7 @@ def _setting(run: Run, config: ParityConfig, settings: dict[str, Setting]) -> Se
         digest = data_of(config).digest
     except RequestError as error:
         raise RequestError(f"the data of {run.name}: {error}") from None
-    fields = {name: getattr(config, name) for name in _OF_THE_SETTING}
+    fields = {name: getattr(config, name) for name in BASE_FIELDS}
     key = json.dumps([digest, fields], sort_keys=True)
     if key not in settings:
         # Told apart in words when all are known.
@@ -237,7 +226,7 @@ def _read(config: ParityConfig) -> dict[str, Any]:
         names += ["encoder_smoothing", "decoder_smoothing"] if config.code == "spline" else []
         names += ["cheap_model"] if config.code == "cheap-model" else []
         return {name: getattr(config, name) for name in names}
-    skipped = {*_OF_THE_SETTING, *_NOT_OF_THE_METHOD, "cheap_model", "encoder_smoothing", "decoder_smoothing"}
+    skipped = {*BASE_FIELDS, *_NOT_OF_THE_METHOD, "cheap_model", "encoder_smoothing", "decoder_smoothing"}
     if config.output == "logits" and config.loss == "mse":
         skipped.add("temperature")
     found = {name: value for name, value in config.model_dump(mode="json").items() if name not in skipped}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from lab.tasks.parity.base_models import accuracy, base_model, logits, untrained_base_model
+from lab.tasks.parity.base_models import BASE_FIELDS, accuracy, base_model, logits, untrained_base_model
 from lab.tasks.parity.config import ParityConfig
 from lab.tasks.parity.data import Dataset
 from lab.tasks.parity.scheme_of import data_of, output_of
@@ -17,24 +17,7 @@ __all__ = ["SAMPLES", "Asked", "ask", "asked_of", "part_of_base"]
 SAMPLES = ("train", "validation", "test")
 """The parts of a data set."""
 
-_FIELDS = (
-    "seed",
-    "device",
-    "threads",
-    "dataset",
-    "data_dir",
-    "validation_share",
-    "split_seed",
-    "model",
-    "output",
-    "temperature",
-    "smoothing",
-    "cache_dir",
-    "base_epochs",
-    "base_learning_rate",
-    "base_weight_decay",
-    "base_batch_size",
-)
+_FIELDS = ("seed", "device", "threads", "data_dir", "cache_dir", "output", "temperature", "smoothing", *BASE_FIELDS)
 """All that the answers of a base model depend on."""
 
 

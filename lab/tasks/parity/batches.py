@@ -54,7 +54,7 @@ class Batches:
         data = asked.data
         self.inputs, self.labels = data.train.inputs.to(config.device), data.train.labels.to(config.device)
         self.augment = Augmentation(config.shift, config.flip, config.mix)
-        self.black = data.scaled(torch.zeros(data.shape[0], 1, 1)).to(config.device)
+        self.black = data.black.to(config.device)
 
     def blocks(self, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch, counted from 0, in blocks; the last batch may be smaller than the others."""

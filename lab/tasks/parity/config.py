@@ -103,6 +103,7 @@ class ParityConfig(Config):
     base_learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Adam's, for the base model")
     base_weight_decay: float = Field(default=1e-5, ge=0, description="Adam's, for the base model")
     base_batch_size: int = Field(default=64, ge=1, le=65_536, description="samples in a step of the base model")
+    base_shift: int = Field(default=0, ge=0, le=64, description="most pixels that its samples are moved by in training")
 
     train_encoder: bool | None = Field(default=None, description="[if it has weights]")
     train_parity_model: bool = Field(default=True, description="whether the parity models are trained")
