@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from lab import cli
 from lab.compare import compare_runs, parity
+from lab.compare.drawing import Format
 from lab.compare.page import lookup
 from lab.compare.parity import comparison
 from lab.compare.parity.evaluate import Question, answers_of
@@ -51,6 +52,8 @@ def compared(home):
     """Five methods and one seed of a sixth at k = 2, and a code for two losses at k = 3."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAB_RUNS", str(home))
+        # Coarse pictures: most of the time here is theirs.
+        patch.setattr(Format, "dpi", 100)
         made = [
             *(make_run(seeds(3, code=code)) for code in CODES),
             make_run(seeds(2, code="vandermonde/linear", k=3, r=2)),
@@ -201,7 +204,8 @@ def test_one_seed_of_one_code_is_a_whole_page_and_no_result(tmp_path, monkeypatc
     assert [reading.suite for reading in Run(run.folder).manifest.readings] == ["parity-digits[:100]"]
 
 
-def test_without_a_code_the_page_says_so(tmp_path):
+def test_without_a_code_the_page_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(Format, "dpi", 100)
     found = compare_runs([make_run(seeds(1, code="replication")).name], out=tmp_path / "out", count=50)
     assert "nothing is coded here" in found.content["lead"][0]
     assert not list((tmp_path / "out").glob("confusion*"))
