@@ -142,12 +142,13 @@ def stretch(axes: Axes, values: Sequence[float]) -> None:
     axes.set_ylim(float(bounds[0]), min(100.2, float(bounds[1])))
     coarse = [tick for tick in _TICKS if bounds[0] <= tick <= bounds[1]]
     ticks = coarse if len(coarse) >= 4 else [tick for tick in _FINE if bounds[0] <= tick <= bounds[1]]
+    ticks = ticks or sorted({low, high})
     gap = float(_forth(np.array(bounds[1])) - _forth(np.array(bounds[0]))) / _FEW / 1.6
     shown: list[float] = []
     for tick in reversed(ticks):
         if not shown or float(_forth(np.array(shown[-1])) - _forth(np.array(tick))) >= gap:
             shown.append(tick)
-    axes.set_yticks(shown, [f"{tick:g}" for tick in shown])
+    axes.set_yticks(shown, [f"{tick:.4g}" for tick in shown])
     axes.minorticks_off()
 
 
