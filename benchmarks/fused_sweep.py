@@ -1,6 +1,6 @@
 """What training many small models as one is worth, as sweeps and step by step.
 
-    python benchmarks/fused_sweep.py [--device cuda] > benchmarks/fused_sweep.txt
+    python benchmarks/fused_sweep.py [--device cuda] [--growth] > benchmarks/fused_sweep.txt
 
 First sweeps, whole, each from its start to its last file: the same configurations (a) as fused shards, (b) as one Ray
 Tune trial each, with actors that are used again, and the first of them (c) by Optuna in this process with two workers,
@@ -105,14 +105,26 @@ CASES = (
         },
         (1, 2, 4, 8, 16, 32),
     ),
+    Case(
+        "parity models of the base model's width by rate, decay, augmentation and smoothing, 20 epochs",
+        "parity_search",
+        "digits-k2-addition",
+        32,
+        8,
+        {"iterations": 2, "epochs": 10, "parity_width": 1.0, "batch_groups": 64, "base_epochs": 5},
+        (1, 4, 16),
+    ),
 )
 
 
+CLOCK = time.perf_counter
+
+
 def seconds(work: Callable[[], Any]) -> float:
-    """Wall time of some work."""
-    started = time.perf_counter()
+    """Time of some work, by `CLOCK`."""
+    started = CLOCK()
     work()
-    return time.perf_counter() - started
+    return CLOCK() - started
 
 
 def by_the_lab(case: Case, device: str, fuse: str) -> tuple[float, Run]:
@@ -186,7 +198,7 @@ def bare(job: tuple[str, Mapping[int, Any], int]) -> float:
     for count in range(1, steps + 4):
         if count == 4:
             _wait(device)
-            started = time.perf_counter()
+            started = CLOCK()
         gradients, _ = step(stack.weights, batch, knobs)
         stack.step(
             gradients,
@@ -196,7 +208,7 @@ def bare(job: tuple[str, Mapping[int, Any], int]) -> float:
             betas=task.betas,
         )
     _wait(device)
-    return 1e3 * (time.perf_counter() - started) / steps
+    return 1e3 * (CLOCK() - started) / steps
 
 
 def _wait(device: torch.device) -> None:
@@ -258,7 +270,12 @@ def growth(case: Case, device: str) -> None:
     print(f"\n{case.name}, {case.title}: one population that differs in seed, {_steps(base):,} steps and three")
     print(f"validations, in this process alone, device {device}; in turn with one lone training")
     print(f"{'members':>8}{'seconds':>10}{'trainings a minute':>20}{'as fast as alone':>18}{'bare steps, share':>19}")
+    # The first training also imports.
+    experiment.fit(base, lambda metrics, checkpoint: None)
     for count in case.members:
+        for config in members(count).values():
+            # What is made once and kept, as a base model is, is there for both.
+            task.init(config)
         alone = seconds(lambda: experiment.fit(base, lambda metrics, checkpoint: None))
         spent = seconds(lambda: train_population(task, members(count), lambda report, checkpoint: None))  # noqa: B023
         share = bare((case.name, members(count), 50)) * _steps(base) / 1e3 / spent
@@ -271,7 +288,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--case", type=int, choices=range(1, len(CASES) + 1), help="one of the cases (default: all)")
+    parser.add_argument("--growth", action="store_true", help="only how populations grow, no sweeps")
+    parser.add_argument("--cpu-time", action="store_true", help="with --growth: on a machine that others use, too")
     args = parser.parse_args()
+    if args.cpu_time:
+        if not args.growth or args.device != "cpu":
+            parser.error("expected --cpu-time with --growth and on a CPU, where all work is in this thread")
+        global CLOCK
+        CLOCK = time.process_time
     print(
         f"{hardware(args.device)}; Python {platform.python_version()}, torch {torch.__version__}, Ray {ray.__version__}"
     )
@@ -279,7 +303,8 @@ def main() -> None:
     print(f"python benchmarks/fused_sweep.py {' '.join(sys.argv[1:])}".rstrip())
     for number, case in enumerate(CASES, start=1):
         if args.case in (None, number):
-            sweeps(case, args.device)
+            if not args.growth:
+                sweeps(case, args.device)
             if case.members:
                 growth(case, args.device)
 

@@ -209,7 +209,7 @@ def resume(run: str, as_json: bool) -> None:
 @click.option(
     "--count",
     type=click.IntRange(min=20),
-    help="Score the first pairs of a suite only, or read so many sequences; the report says so.",
+    help="Score the first pairs of a suite only, or read so many sequences or test samples; the report says so.",
 )
 @click.option("--force", is_flag=True, help="Replace an earlier report in that folder.")
 @json_option
@@ -222,8 +222,8 @@ def compare(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Compare trained RUNs of one kind: tables, with the classical builders, or networks for the L1 norm (default: the
-    newest table of each experiment)."""
+    """Compare trained RUNs of one kind: tables, with the classical builders, networks for the L1 norm, or codes that
+    rebuild predictions (default: the newest table of each experiment)."""
     import experiments  # noqa: F401  (importing the package registers them: each says which kind its runs are)
     from lab.compare import compare_runs
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from lab.errors import RequestError, unknown_name
 
-__all__ = ["MANIFEST", "find_run", "list_runs", "runs_root", "trial_folder"]
+__all__ = ["CHECKPOINT", "MANIFEST", "find_run", "list_runs", "runs_root", "trial_folder"]
 
 MANIFEST = "run.json"
+
+CHECKPOINT = "checkpoint"
+"""Below the folder of a trial: where its training can go on from, if it lies here."""
 
 
 def runs_root() -> Path:

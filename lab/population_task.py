@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from lab.config import Config
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-__all__ = ["SCHEDULE", "Members", "Model", "PopulationTask"]
+__all__ = ["SCHEDULE", "CheckpointedTask", "MemberState", "Members", "Model", "PopulationTask"]
 
 SCHEDULE = ("iterations", "steps", "device", "threads", "checkpoint_every")
 """Config fields that members have in common, besides what `PopulationTask.key` says."""
@@ -99,8 +100,9 @@ class PopulationTask(Protocol):
     def knobs(self, config: Any, steps: NDArray[np.int64]) -> Mapping[str, float | NDArray[np.float64]]:
         """The scalars of some gradient steps (n,), counted from 0 over the whole training: (n,) each, or one for all.
 
-        `learning_rate`, `weight_decay` (decoupled: Loshchilov and Hutter, ICLR 2019) and `max_gradient_norm` (infinite
-        for none) are for the optimiser; `loss` gets all of them.
+        `learning_rate`, `weight_decay` (decoupled: Loshchilov and Hutter, ICLR 2019), `max_gradient_norm` (infinite
+        for none) and, where a task has it, `l2` (times the weights is added to their gradients, as in
+        `torch.optim.Adam`) are for the optimiser; `loss` gets all of them.
         """
         ...
 
@@ -128,4 +130,49 @@ class PopulationTask(Protocol):
         untrained_objective: float,
     ) -> None:
         """Writes the artefact of the best network into `directory`: `lab.runs.ARTEFACT`."""
+        ...
+
+
+@dataclass(frozen=True)
+class MemberState:
+    """A member between two iterations; tensors are on the CPU, by the names of the parameters, in their order.
+
+    Attributes:
+        iteration: iterations done.
+        seconds: its share of the time so far.
+        current, best: weights.
+        exp_avg, exp_avg_sq: Adam's moments.
+        best_metrics: of the best network, as `CheckpointedTask.of_best` had them.
+    """
+
+    iteration: int
+    seconds: float
+    current: dict[str, Tensor]
+    best: dict[str, Tensor]
+    exp_avg: dict[str, Tensor]
+    exp_avg_sq: dict[str, Tensor]
+    best_metrics: dict[str, float]
+
+
+@runtime_checkable
+class CheckpointedTask(PopulationTask, Protocol):
+    """A task that has a training loop and checkpoints of its own, which members leave, too.
+
+    Attributes:
+        latest_of_equals: whether the later of two equally good networks is the better one.
+    """
+
+    latest_of_equals: bool
+
+    @property
+    def sketch(self) -> PopulationTask:
+        """A task with the same shapes, for which nothing is trained beforehand, and on the CPU."""
+        ...
+
+    def of_best(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """What of the metrics of an iteration is reported for the best network ever after, under its names there."""
+        ...
+
+    def save_checkpoint(self, config: Any, directory: Path, state: MemberState) -> None:
+        """Writes a checkpoint into the empty directory `directory`, from which a lone training goes on."""
         ...

@@ -23,7 +23,7 @@ from lab.errors import RequestError, WorkError
 from lab.experiment import Experiment
 from lab.files import atomic_path, read_json, replace_directory, sha256, write_bytes, write_files, write_json
 from lab.journal import End, Journal, Trial, TrialStatus
-from lab.paths import MANIFEST, find_run, list_runs, runs_root, trial_folder
+from lab.paths import CHECKPOINT, MANIFEST, find_run, list_runs, runs_root, trial_folder
 from lab.timing import check_tree
 
 __all__ = [
@@ -284,8 +284,11 @@ class Run(Journal):
         """Copies the artefacts of many trials into their folders, before it is recorded that they ended.
 
         Args:
-            checkpoints: trial -> a directory that holds its artefact.
+            checkpoints: trial -> a directory that holds its artefact, and its own checkpoint if it has one.
         """
+        for index, directory in checkpoints.items():
+            if (directory / CHECKPOINT).is_dir():
+                replace_directory(directory / CHECKPOINT, self.trial_folder(index) / CHECKPOINT)
         found = {
             self.trial_folder(index) / name: directory / name
             for index, directory in checkpoints.items()
@@ -296,7 +299,7 @@ class Run(Journal):
 
     def save_checkpoint(self, index: int, iteration: int, directory: Path) -> Path:
         """Copies the checkpoint `directory` into the trial's folder and records it."""
-        target = self.trial_folder(index) / "checkpoint"
+        target = self.trial_folder(index) / CHECKPOINT
         replace_directory(directory, target)
         self.add_checkpoint(index, iteration, str(target))
         return target

@@ -1,4 +1,4 @@
-"""Comparing what was trained on held-out data, each kind under one set of statistics: tables, and L1 norms."""
+"""Comparing what was trained on held-out data, each kind under one set of statistics: tables, L1 norms, and codes."""
 
 from lab.compare.comparison import SUITES_BY_DEFAULT, Comparison, Progress, compare
 from lab.compare.dispatch import Compared, compare_runs

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import click
 
-from lab.compare import comparison, l1, roster
+from lab.compare import comparison, l1, parity, roster
 from lab.compare.comparison import Progress
 from lab.compare.kinds import TABLES, kind_of
 from lab.compare.methods import FAMILIES, finished_runs
@@ -53,17 +54,18 @@ def compare_runs(
     progress: Progress = lambda done, total, what: None,
 ) -> Compared:
     """Compares runs of one kind: tables (`lab.compare.comparison.compare`), rankings of a roster
-    (`lab.compare.roster.compare`) or L1 norms (`lab.compare.l1.compare`).
+    (`lab.compare.roster.compare`), L1 norms (`lab.compare.l1.compare`) or codes that rebuild predictions
+    (`lab.compare.parity.compare`).
 
-    Without names it is tables, unless networks for the L1 norm are all that was trained; if both were, a line on
-    stderr says how to see the others.
+    Without names it is tables, or where none were trained L1 norms, or else codes. If there is more than one kind, a
+    line on stderr says how to see the others.
 
     Args:
         names: runs, and for tables builders too.
         suites: of tables alone.
         builders: of tables and rankings.
         out, force, progress: as both have them.
-        count: pairs or subsets of each suite, or held-out sequences.
+        count: pairs or subsets of each suite, held-out sequences, or test samples.
 
     Raises:
         RequestError: a name that nothing answers to, runs of two kinds or of one that nothing compares, suites or
@@ -73,10 +75,11 @@ def compare_runs(
     kind = _kind(names, suites, builders)
     if kind not in _KINDS:
         raise unknown_name("kind of comparison", kind, _KINDS)
-    others = [] if names or kind != TABLES else [run.manifest.experiment for run in finished_runs(l1.KIND)]
-    if others:
-        # Said before the work, which takes minutes.
-        click.echo(f"There are runs of {_KINDS[l1.KIND].words} too: lab compare {' '.join(others)}", err=True)
+    for other in _ALONE[_ALONE.index(kind) + 1 :] if not names else ():
+        experiments_of = [run.manifest.experiment for run in finished_runs(other)]
+        if experiments_of:
+            # Said before the work, which takes minutes.
+            click.echo(f"There are runs of {_KINDS[other].words} too: lab compare {' '.join(experiments_of)}", err=True)
     return _KINDS[kind].compare(
         names, suites=suites, out=out, builders=builders, count=count, force=force, progress=progress
     )
@@ -86,13 +89,20 @@ def _compare_tables(names: Sequence[str], *, suites: Sequence[str], out: Path, *
     return comparison.compare(names, suites, out, **options)
 
 
-def _compare_norms(
-    names: Sequence[str], *, suites: Sequence[str], out: Path, builders: Sequence[str], **options: Any
+def _compare_networks(
+    kind: str,
+    compare: Callable[..., Compared],
+    names: Sequence[str],
+    *,
+    suites: Sequence[str],
+    out: Path,
+    builders: Sequence[str],
+    **options: Any,
 ) -> Compared:
     if suites or builders:
         option = f"--suite {suites[0]}" if suites else f"--builder {builders[0]}"
-        raise RequestError(f"expected neither suites nor builders with {_KINDS[l1.KIND].words}, but got {option}")
-    return l1.compare(names, out, **options)
+        raise RequestError(f"expected neither suites nor builders with {_KINDS[kind].words}, but got {option}")
+    return compare(names, out, **options)
 
 
 def _compare_rosters(names: Sequence[str], *, suites: Sequence[str], out: Path, **options: Any) -> Compared:
@@ -114,15 +124,19 @@ class _Kind:
 _KINDS = {
     TABLES: _Kind("lookup tables", _compare_tables),
     roster.KIND: _Kind("rankings of a roster", _compare_rosters),
-    l1.KIND: _Kind("networks for the L1 norm", _compare_norms),
+    l1.KIND: _Kind("networks for the L1 norm", partial(_compare_networks, l1.KIND, l1.compare)),
+    parity.KIND: _Kind("codes that rebuild predictions", partial(_compare_networks, parity.KIND, parity.compare)),
 }
+
+_ALONE = (TABLES, l1.KIND, parity.KIND)
+"""What can be compared without being named: the first of these of which there is something."""
 
 
 def _kind(names: Sequence[str], suites: Sequence[str], builders: Sequence[str]) -> str:
     if not names:
-        if suites or builders or finished_runs(TABLES):
+        if suites or builders:
             return TABLES
-        return l1.KIND if finished_runs(l1.KIND) else TABLES
+        return next((kind for kind in _ALONE if finished_runs(kind)), TABLES)
     found: dict[str, str] = {}
     for name in names:
         found.setdefault(_kind_of_name(name), name)
@@ -143,7 +157,7 @@ def _kind_of_name(name: str) -> str:
     builders = [builder.name for builder in spectrum()]
     if name.partition("@")[0] in builders or name.startswith(tuple(f"{family}:" for family in FAMILIES)):
         return TABLES
-    plain = split_trial(name)[0]
+    plain = split_trial(name.removeprefix(f"{parity.KIND}:"))[0]
     try:
         folder = find_run(plain)
     except RequestError as error:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lab.compare.evaluate import Evaluation
 from lab.compare.methods import Method
-from lab.compare.statistics import generator, interquartile_mean, resampling_weights
+from lab.compare.statistics import generator, interquartile_mean, over_seeds, resampling_weights
 from lab.compare.suites import Suite
 
 __all__ = ["MEANS", "Floats", "Resampled"]
@@ -81,10 +81,7 @@ class Resampled:
 
     def _over_seeds(self, label: str, values: Floats) -> Floats:
         """The interquartile mean over resampled seeds, the same in each call: (replicates, seeds) -> (replicates,)."""
-        if values.shape[1] == 1:
-            return values[:, 0]
-        drawn = generator("seeds", self._key[label]).integers(values.shape[1], size=values.shape)
-        return interquartile_mean(np.take_along_axis(values, drawn, axis=1), 1)
+        return over_seeds(values, generator("seeds", self._key[label]))
 
 
 def _ratio(changed: Floats, optimum: Floats) -> Floats:

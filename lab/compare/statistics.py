@@ -24,6 +24,7 @@ __all__ = [
     "Interval",
     "generator",
     "interquartile_mean",
+    "over_seeds",
     "pareto_front",
     "percentile_interval",
     "resampling_weights",
@@ -146,6 +147,22 @@ def resampling_weights(rng: np.random.Generator, count: int, replicates: int = R
     drawn = rng.integers(count, size=(replicates, count))
     drawn += np.arange(replicates)[:, None] * count
     return np.bincount(drawn.ravel(), minlength=replicates * count).reshape(replicates, count) / count
+
+
+def over_seeds(replicates: Floats, rng: np.random.Generator) -> Floats:
+    """The interquartile mean over resampled seeds, where each row is a resample of something else already.
+
+    Args:
+        replicates: float64 (replicates, seeds).
+        rng: where the seeds of each row are drawn from; of one seed nothing is drawn.
+
+    Returns:
+        float64 (replicates,).
+    """
+    if replicates.shape[1] == 1:
+        return replicates[:, 0]
+    drawn = rng.integers(replicates.shape[1], size=replicates.shape)
+    return interquartile_mean(np.take_along_axis(replicates, drawn, axis=1), 1)
 
 
 def percentile_interval(value: float | None, replicates: Floats, over: str) -> Interval:

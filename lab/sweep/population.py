@@ -20,7 +20,8 @@ from typing import Any, Literal
 from lab.experiment import Report, Result
 from lab.population_task import PopulationTask
 from lab.reports import check_metrics
-from lab.sweep.population_state import Population, member_bytes
+from lab.sweep.memory import member_bytes
+from lab.sweep.population_state import Population
 
 __all__ = ["Ended", "PopulationReport", "fit_one", "member_bytes", "train_population"]
 

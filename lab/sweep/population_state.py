@@ -19,43 +19,19 @@ from torch.func import grad_and_value, vmap
 from lab.errors import RequestError
 from lab.experiment import require_device
 from lab.files import read_json, sha256, write_bytes, write_json
-from lab.population_task import SCHEDULE, PopulationTask
+from lab.paths import CHECKPOINT
+from lab.population_task import SCHEDULE, CheckpointedTask, MemberState, PopulationTask
+from lab.sweep.memory import member_bytes
 from lab.sweep.replay import Replay
 from lab.sweep.stack import Mapped, Stack
 from lab.tensor_files import read_tensors
 
-__all__ = ["Population", "member_bytes"]
+__all__ = ["Population"]
 
 _STATE, _PROGRESS = "population.safetensors", "population.json"
 _OPTIMISER = ("weight_decay", "max_gradient_norm")
 _AT_ONCE = 1 << 28
 """Bytes that the members of one mapped step take on the CPU."""
-
-
-def member_bytes(task: PopulationTask, config: Any) -> int:
-    """The memory that one member takes in training, in bytes.
-
-    Its weights sixteen times over (moments, gradients, best and first ones, and two copies of them all while a
-    checkpoint is written), a block of batches three times (drawn, stacked with the others', and in use), and twice what
-    the gradient of one loss keeps (what is kept, and what is made of it). What an evaluation takes is for the task to
-    bound.
-    """
-    module = task.init(config)
-    block = next(task.blocks(config, 0))
-    batch = {name: value[0] for name, value in block.items()}
-    knobs = {
-        name: torch.tensor(float(np.max(value))) for name, value in task.knobs(config, np.zeros(1, np.int64)).items()
-    }
-    weights = sum(value.nbytes for value in module.parameters())
-    kept: dict[int, int] = {}
-
-    def pack(value: Tensor) -> Tensor:
-        kept[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
-        return value
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
-        task.loss(config, module, batch, knobs)
-    return 16 * weights + 3 * sum(value.nbytes for value in block.values()) + 2 * sum(kept.values())
 
 
 class Population:
@@ -90,6 +66,7 @@ class Population:
         worst = math.inf if task.mode == "min" else -math.inf
         self._best, self._seconds = [worst] * len(self), [0.0] * len(self)
         self._untrained = [math.nan] * len(self)
+        self._of_best: list[dict[str, float]] = [{} for _ in self.members]
 
     @classmethod
     @contextmanager
@@ -126,7 +103,7 @@ class Population:
         good = [row for row in range(len(self)) if all(math.isfinite(value) for value in measured[row].values())]
         for row, metrics in zip(good, self._evaluate(self.iteration, good), strict=True):
             measured[row] |= metrics
-        self._remember(good, [measured[row][self._task.objective] for row in good])
+        self._remember(good, measured)
         share = (time.perf_counter() - started) / len(self)
         for row, metrics in enumerate(measured):
             self._seconds[row] += share
@@ -136,6 +113,7 @@ class Population:
                 "members": float(len(self)),
                 f"untrained/{self._name}": self._untrained[row],
             }
+            metrics |= self._of_best[row]
             if self._task.objective in metrics:
                 metrics[f"best/{self._name}"] = self._best[row]
             else:
@@ -147,12 +125,17 @@ class Population:
         stack, first = self._stack, self._configs[0]
         steps = range(self.iteration * first.steps, (self.iteration + 1) * first.steps)
         knobs, shown = self._knobs(steps)
+        # Asked once an iteration: a pass over all weights for each step, for nothing where nobody is clipped.
+        clipped = bool(knobs["max_gradient_norm"].isfinite().any())
         names, sums = [], []
         for step, (batch, dims) in zip(steps, self._batches(), strict=True):
             now = {name: values[step - steps.start] for name, values in knobs.items()}
             gradients, loss, parts = self._gradients(batch, dims, now)
+            if "l2" in now:
+                gradients = torch.addcmul(gradients, now["l2"][:, None], stack.weights)
             norm = gradients.norm(dim=1)
-            gradients = gradients * (now["max_gradient_norm"] / (norm + 1e-6)).clamp(max=1.0)[:, None]
+            if clipped:
+                gradients = gradients * (now["max_gradient_norm"] / (norm + 1e-6)).clamp(max=1.0)[:, None]
             stack.step(
                 gradients,
                 count=step + 1,
@@ -238,15 +221,18 @@ class Population:
         members = Mapped(stack, configs, fused=self._fused, replays=self._mapped)
         return self._task.evaluate(members, iteration) if configs else []
 
-    def _remember(self, rows: Sequence[int], objectives: Sequence[float]) -> None:
+    def _remember(self, rows: Sequence[int], measured: Sequence[Mapping[str, float]]) -> None:
         """Keeps the weights of the members that are better than they ever were."""
-        sign = 1.0 if self._task.mode == "min" else -1.0
-        better = [
-            (row, value) for row, value in zip(rows, objectives, strict=True) if sign * value < sign * self._best[row]
-        ]
-        for row, value in better:
-            self._best[row] = value
-        index = torch.tensor([row for row, _ in better], dtype=torch.int64, device=self._stack.device)
+        task, sign = self._task, 1.0 if self._task.mode == "min" else -1.0
+        own = task if isinstance(task, CheckpointedTask) else None
+        better = []
+        for row in rows:
+            value, best = sign * measured[row][task.objective], sign * self._best[row]
+            if value < best or (own is not None and own.latest_of_equals and value == best):
+                better.append(row)
+                self._best[row] = measured[row][task.objective]
+                self._of_best[row] = {} if own is None else own.of_best(measured[row])
+        index = torch.tensor(better, dtype=torch.int64, device=self._stack.device)
         self._stack.best[index] = self._stack.weights[index]
 
     def drop(self, members: Container[int]) -> None:
@@ -261,12 +247,12 @@ class Population:
         self._steps_mapped.clear()
         if self._mapped is not None:
             self._mapped.clear()
-        for name in ("members", "_configs", "_best", "_seconds", "_untrained"):
+        for name in ("members", "_configs", "_best", "_seconds", "_untrained", "_of_best"):
             values = getattr(self, name)
             setattr(self, name, [values[row] for row in rows])
 
     def save_artefact(self, member: int, directory: Path) -> None:
-        """Writes the artefact of a member's best network into `directory`."""
+        """Writes the artefact of a member's best network into `directory`, and its checkpoint where there is one."""
         row = self.members.index(member)
         directory.mkdir(parents=True, exist_ok=True)
         self._task.save(
@@ -277,6 +263,17 @@ class Population:
             best_objective=self._best[row],
             untrained_objective=self._untrained[row],
         )
+        if isinstance(self._task, CheckpointedTask):
+            (directory / CHECKPOINT).mkdir()
+            tensors = {name: self._stack.state_dict(row, name) for name in ("best", "exp_avg", "exp_avg_sq")}
+            state = MemberState(
+                iteration=self.iteration,
+                seconds=self._seconds[row],
+                current=self._stack.state_dict(row, "weights"),
+                best_metrics=self._of_best[row],
+                **tensors,
+            )
+            self._task.save_checkpoint(self._configs[row], directory / CHECKPOINT, state)
 
     def save(self, directory: Path) -> None:
         """Writes the state of the members into `directory`."""
@@ -289,6 +286,7 @@ class Population:
             "seconds": self._seconds,
             "best_objective": self._best,
             "untrained_objective": self._untrained,
+            "of_best": self._of_best,
             "parameters": {name: list(shape) for name, shape in zip(layout.names, layout.shapes, strict=True)},
             "sha256": sha256(directory / _STATE),
         }
@@ -307,6 +305,11 @@ class Population:
                 for name in ("seconds", "best_objective", "untrained_objective")
             }
             iteration = int(progress["iteration"])
+            # Populations of before have none, and tasks that had them then need none.
+            of_best = [
+                {name: float(value) for name, value in one.items()}
+                for one in progress.get("of_best", [{}] * len(there))
+            ]
         except RequestError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -321,7 +324,8 @@ class Population:
         self._keep([row for row, member in enumerate(self.members) if member in there])
         rows = [there[member] for member in self.members]
         self.iteration = iteration
-        if len(rows) and max(rows) >= min([*map(len, columns.values()), *map(len, tensors.values())]):
+        if len(rows) and max(rows) >= min([len(of_best), *map(len, columns.values()), *map(len, tensors.values())]):
             raise RequestError(f"expected at {directory} figures for each of {len(there)} members, but got fewer")
         self._stack.restore(tensors, rows)
+        self._of_best = [of_best[row] for row in rows]
         self._seconds, self._best, self._untrained = ([columns[name][row] for row in rows] for name in columns)

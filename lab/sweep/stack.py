@@ -101,7 +101,7 @@ class Stack:
             setattr(self, name, getattr(self, name)[index])
 
     def state_dict(self, row: int, of: str) -> dict[str, Tensor]:
-        """A copy of the parameters of one member on the CPU, from the matrix `best` or `untrained`, by name."""
+        """A copy of the parameters of one member on the CPU, from the matrix called `of`, by name."""
         values = self.layout.parameters(getattr(self, of)[row].to("cpu", copy=True))
         return {name: value.clone() for name, value in values.items()}
 

@@ -12,6 +12,7 @@ from lab.console import run_cli
 from lab.experiment import get
 from lab.paths import list_runs
 from lab.runs import Run
+from lab.sweep.space import draw, grid
 
 TINY = ["iterations=2", "epochs=1", "base_epochs=1"]
 
@@ -23,9 +24,27 @@ def lab(capsys, *words):
     return capsys.readouterr().out
 
 
-def test_every_preset_is_a_configuration():
-    for preset in get("parity").presets:
-        get("parity").resolve(preset)
+@pytest.mark.parametrize("name", ["parity", "parity_search"])
+def test_every_preset_is_a_configuration(name):
+    for preset in get(name).presets:
+        get(name).resolve(preset)
+
+
+def test_the_default_sweep_is_every_code_on_both_data_sets_with_five_seeds():
+    points = grid(get("parity").space, None)
+    assert len(points) == 2 * 3 * 14 * 5
+    for point in points:
+        if point["seed"] == 0:
+            get("parity").resolve("default", point)
+
+
+def test_the_search_never_reads_test_data_and_every_draw_of_it_is_a_configuration():
+    experiment = get("parity_search")
+    assert experiment.metric.startswith("validation/")
+    assert (experiment.searcher, experiment.scheduler) == ("optuna", "asha")
+    for index in range(50):
+        config = experiment.resolve("digits-k4-addition", draw(experiment.space, 0, index))
+        assert config.distil, "blends need answers"
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -4,5 +4,6 @@ from lab.tasks.parity.config import ParityConfig
 from lab.tasks.parity.fit import OBJECTIVE, fit
 from lab.tasks.parity.reference import read_reference, result_texts
 from lab.tasks.parity.scheme_of import check
+from lab.tasks.parity.task import TASK
 
-__all__ = ["OBJECTIVE", "ParityConfig", "check", "fit", "read_reference", "result_texts"]
+__all__ = ["OBJECTIVE", "TASK", "ParityConfig", "check", "fit", "read_reference", "result_texts"]

@@ -24,10 +24,32 @@ from lab.errors import RequestError, WorkError
 from lab.files import read_json, replace_directory, settle_directory, sha256, write_json
 from lab.tasks.parity.config import ParityConfig
 from lab.tasks.parity.data import Dataset, Part
+from lab.tasks.parity.groups import Augmentation
 from lab.tasks.parity.models import make_model
 from lab.tensor_files import read_tensors
 
-__all__ = ["BaseTraining", "accuracy", "base_model", "logits", "untrained_base_model"]
+__all__ = [
+    "BASE_FIELDS",
+    "BaseTraining",
+    "accuracy",
+    "base_model",
+    "logits",
+    "stored_base_model",
+    "untrained_base_model",
+]
+
+BASE_FIELDS = (
+    "dataset",
+    "validation_share",
+    "split_seed",
+    "model",
+    "base_epochs",
+    "base_learning_rate",
+    "base_weight_decay",
+    "base_batch_size",
+    "base_shift",
+)
+"""Fields of a configuration on which the base model depends, beside its seed and where it is trained."""
 
 _WEIGHTS, _DESCRIPTION = "base.safetensors", "base.json"
 
@@ -39,7 +61,7 @@ class BaseTraining(Config):
         version: of what `_train` does.
         digest: `Dataset.digest`.
         model: its architecture.
-        seed, epochs, learning_rate, weight_decay, batch_size, device, threads, torch: as its fields say.
+        seed, epochs, learning_rate, weight_decay, batch_size, shift, device, threads, torch: as its fields say.
     """
 
     version: Literal[1] = 1
@@ -51,6 +73,7 @@ class BaseTraining(Config):
     learning_rate: float
     weight_decay: float
     batch_size: int
+    shift: int
     device: str
     threads: int
     torch: str
@@ -69,22 +92,9 @@ def base_model(config: ParityConfig, data: Dataset, name: str) -> nn.Module:
         RequestError: images too small for the model.
         WorkError: the cache cannot be written.
     """
-    training = BaseTraining(
-        dataset=data.name,
-        digest=data.digest,
-        model=name,
-        seed=config.seed,
-        epochs=config.base_epochs,
-        learning_rate=config.base_learning_rate,
-        weight_decay=config.base_weight_decay,
-        batch_size=config.base_batch_size,
-        device=config.device,
-        threads=config.threads,
-        torch=torch.__version__,
-    )
+    training = _training(config, data, name)
     model = untrained_base_model(config, data, name)
-    assert config.cache_dir is not None  # the config fills it in
-    folder = Path(config.cache_dir) / training.key()
+    folder = _folder(config, training)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -100,6 +110,39 @@ def base_model(config: ParityConfig, data: Dataset, name: str) -> nn.Module:
         else:
             model.load_state_dict(state)
     return model
+
+
+def stored_base_model(config: ParityConfig, data: Dataset, name: str) -> nn.Module | None:
+    """The model that `base_model` would hand out if it has been trained, in evaluation mode on the CPU, wherever it was
+    trained; None if it is not in the cache, or damaged there."""
+    with suppress(RequestError):
+        state = _read(_folder(config, _training(config, data, name)))
+        model = untrained_base_model(config.model_copy(update={"device": "cpu"}), data, name)
+        model.load_state_dict(state)
+        return model
+    return None
+
+
+def _training(config: ParityConfig, data: Dataset, name: str) -> BaseTraining:
+    return BaseTraining(
+        dataset=data.name,
+        digest=data.digest,
+        model=name,
+        seed=config.seed,
+        epochs=config.base_epochs,
+        learning_rate=config.base_learning_rate,
+        weight_decay=config.base_weight_decay,
+        batch_size=config.base_batch_size,
+        shift=config.base_shift,
+        device=config.device,
+        threads=config.threads,
+        torch=torch.__version__,
+    )
+
+
+def _folder(config: ParityConfig, training: BaseTraining) -> Path:
+    assert config.cache_dir is not None  # the config fills it in
+    return Path(config.cache_dir) / training.key()
 
 
 def untrained_base_model(config: ParityConfig, data: Dataset, name: str) -> nn.Module:
@@ -133,11 +176,13 @@ def _train(training: BaseTraining, model: nn.Module, data: Dataset) -> None:
     batches = -(-len(labels) // training.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training.epochs * batches)
     rng = np.random.default_rng([training.seed, 0])
+    augment = Augmentation(training.shift, False, 0.0)
     for _ in range(training.epochs):
         order = torch.from_numpy(rng.permutation(len(labels))).to(training.device)
         for places in order.split(training.batch_size):
             optimiser.zero_grad()
-            loss = nn.functional.cross_entropy(model(data.scaled(inputs[places])), labels[places])
+            queries = augment(data.scaled(inputs[places]), data.black.to(training.device), rng)
+            loss = nn.functional.cross_entropy(model(queries), labels[places])
             loss.backward()
             optimiser.step()
             schedule.step()

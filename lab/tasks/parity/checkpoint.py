@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -22,11 +21,15 @@ from torch import Tensor, nn
 from lab.config import Config
 from lab.errors import RequestError
 from lab.files import write_json
-from lab.paths import find_run, trial_folder
+from lab.paths import CHECKPOINT, find_run
+from lab.runs import Run
 from lab.tasks.checkpoint_files import read_progress, read_weights, write_progress
 from lab.tasks.parity.config import ParityConfig, architecture
 
-__all__ = ["Loaded", "Progress", "load", "load_state", "save", "starting_point"]
+if TYPE_CHECKING:
+    from lab.tasks.parity.asked import Asked
+
+__all__ = ["Loaded", "Progress", "checkpoint_of", "load", "load_state", "save", "save_artefact", "starting_point"]
 
 _BEST, _CURRENT, _BASE, _PROGRESS = "model.safetensors", "current.safetensors", "base.safetensors", "progress.json"
 _WHAT = "checkpoint of parity"
@@ -74,20 +77,52 @@ def save(
     progress: Progress,
     *,
     best: Mapping[str, Tensor],
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer | None,
-    base: nn.Module,
-    description: Mapping[str, Any],
+    current: Mapping[str, Tensor],
+    optimiser: Mapping[int, Mapping[str, Tensor]],
+    asked: Asked,
 ) -> None:
-    """Writes a checkpoint into the empty directory `directory`; `best` and `network` have the same names."""
-    current = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    if optimiser is not None:
-        for parameter, state in optimiser.state_dict()["state"].items():
-            current.update({f"optimiser.{parameter}.{key}": value for key, value in state.items()})
-    for name, tensors in ((_BEST, best), (_CURRENT, current), (_BASE, base.state_dict())):
-        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, directory / name)
-    write_json(directory / "model.json", {"format": "parity/1", "architecture": progress.architecture, **description})
+    """Writes a checkpoint into the empty directory `directory`.
+
+    Args:
+        directory: where.
+        progress: how far the training is.
+        best, current: the weights of both networks, by name.
+        optimiser: the state of the optimiser, as `Loaded` has it; empty if nothing is trained.
+        asked: the base model.
+    """
+    both = {f"network.{name}": tensor for name, tensor in current.items()}
+    for parameter, state in optimiser.items():
+        both.update({f"optimiser.{parameter}.{key}": value for key, value in state.items()})
+    for name, tensors in ((_CURRENT, both), (_BASE, asked.model.state_dict())):
+        _write(directory / name, tensors)
+    save_artefact(directory, progress.architecture, best=best, asked=asked, metrics=progress.best)
     write_progress(directory / _PROGRESS, progress)
+
+
+def save_artefact(
+    directory: Path,
+    described: Mapping[str, Any],
+    *,
+    best: Mapping[str, Tensor],
+    asked: Asked,
+    metrics: Mapping[str, float],
+) -> None:
+    """Writes `model.safetensors` and `model.json`.
+
+    Args:
+        directory: where.
+        described: `lab.tasks.parity.config.architecture`.
+        best: the weights, by name.
+        asked: the base model.
+        metrics: of this network.
+    """
+    _write(directory / _BEST, best)
+    description = {"format": "parity/1", "architecture": dict(described), "base": asked.accuracies}
+    write_json(directory / "model.json", {**description, "best": dict(metrics)})
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
 
 
 def load(directory: Path, config: ParityConfig, digest: str) -> Loaded:
@@ -98,7 +133,8 @@ def load(directory: Path, config: ParityConfig, digest: str) -> Loaded:
     """
     progress = read_progress(directory / _PROGRESS, Progress, _WHAT)
     for name, wanted in architecture(config).items():
-        got = progress.architecture.get(name)
+        # Checkpoints of before there was smoothing have none.
+        got = progress.architecture.get(name, 0.0 if name == "smoothing" else None)
         if got != wanted:
             raise RequestError(f"expected a checkpoint with {name} = {wanted}, but {directory} has {name} = {got}")
     if progress.data != digest:
@@ -150,8 +186,26 @@ def starting_point(config: ParityConfig, digest: str) -> Loaded:
     return loaded
 
 
+def checkpoint_of(run: Run, trial: int) -> Path:
+    """The checkpoint directory of a trial: in its own folder, or where Ray Tune put that of a trial in a sweep.
+
+    Raises:
+        RequestError: it is not in the run's folder, or there is none.
+    """
+    folder = run.trial_folder(trial) / CHECKPOINT
+    address = run.trials[trial].checkpoint if trial in run.trials else None
+    if not folder.is_dir() and address is not None:
+        # A journal that came from elsewhere must not name any file.
+        named = Path(address).resolve()
+        if named.is_relative_to(run.folder.resolve()) and (named / _PROGRESS).is_file():
+            return named
+    if not (folder / _PROGRESS).is_file():
+        raise RequestError(f"expected a checkpoint of {run.name}#{trial} at {folder}, but there is none")
+    return folder
+
+
 def _find(name: str) -> Path:
-    """The checkpoint directory called `name`: a path, or a run that `lab train` made, of which it is the first trial's.
+    """The checkpoint directory called `name`: a path, or a run, of which it is the first trial's, or `RUN#TRIAL`.
 
     Raises:
         RequestError: there is none.
@@ -159,12 +213,11 @@ def _find(name: str) -> Path:
     direct = Path(name)
     if (direct / _PROGRESS).is_file():
         return direct
+    run, sharp, number = name.rpartition("#")
     try:
-        folder = trial_folder(find_run(name), 0) / "checkpoint"
+        folder = find_run(run if sharp and number.isdecimal() else name)
     except RequestError as error:
         raise RequestError(
             f"expected a checkpoint directory or a run, but {name!r} is no directory, and: {error}"
         ) from None
-    if not (folder / _PROGRESS).is_file():
-        raise RequestError(f"expected a checkpoint of {name} at {folder}, but there is none")
-    return folder
+    return checkpoint_of(Run(folder), int(number) if sharp and number.isdecimal() else 0)

@@ -19,7 +19,11 @@ __all__ = ["ALIASES", "CODES", "PARTS", "TRAINING_FREE", "ParityConfig", "archit
 TRAINING_FREE = ("berrut", "berrut-systematic", "spline", "replication", "cheap-model", "majority")
 """Codes that nothing is trained for, except a cheap model."""
 
-CODES = (*(f"{encoder}/{decoder}" for encoder in ENCODERS for decoder in DECODERS), *TRAINING_FREE)
+CODES = (
+    *(f"{encoder}/{decoder}" for encoder in ENCODERS for decoder in DECODERS if decoder != "selection"),
+    "concatenation/selection",
+    *TRAINING_FREE,
+)
 """The names of all codes."""
 
 ALIASES = {
@@ -84,6 +88,13 @@ class ParityConfig(Config):
         default="logits", description="what models hand to the decoder, and parity models learn sums of"
     )
     temperature: float = Field(default=1.0, gt=0, le=100, description="that logits are divided by before a softmax")
+    smoothing: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="label smoothing of the logits that models hand out: they become the logarithms of probabilities "
+        "of which this share is spread evenly over all classes",
+    )
     encoder_smoothing: float = Field(default=0.0, ge=0, description="spline: of the curve through the queries")
     decoder_smoothing: float = Field(default=0.0, ge=0, description="spline: of the curve through the answers")
 
@@ -92,6 +103,7 @@ class ParityConfig(Config):
     base_learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Adam's, for the base model")
     base_weight_decay: float = Field(default=1e-5, ge=0, description="Adam's, for the base model")
     base_batch_size: int = Field(default=64, ge=1, le=65_536, description="samples in a step of the base model")
+    base_shift: int = Field(default=0, ge=0, le=64, description="most pixels that its samples are moved by in training")
 
     train_encoder: bool | None = Field(default=None, description="[if it has weights]")
     train_parity_model: bool = Field(default=True, description="whether the parity models are trained")
@@ -155,13 +167,24 @@ class ParityConfig(Config):
     @model_validator(mode="after")
     def _consistent(self) -> ParityConfig:
         if self.r > 1:
-            one = [name for name in ("addition", "concatenation", "subtraction") if name in self.code.split("/")]
+            one = [
+                name
+                for name in ("addition", "concatenation", "subtraction", "selection")
+                if name in self.code.split("/")
+            ]
             if one:
                 raise ValueError(f"{one[0]} has r = 1, expected vandermonde/linear for r = {self.r}")
-        if self.encoder == "concatenation" and self.k > 4:
-            raise ValueError(f"concatenation has k from 2 to 4, but k is {self.k}")
+        if self.decoder == "selection" and self.encoder != "concatenation":
+            raise ValueError(
+                f"selection needs each query in a place of the parity query: expected concatenation/selection, "
+                f"but the code is {self.code}"
+            )
+        if self.decoder == "selection" and self.parity_init == "base":
+            raise ValueError("parity_init base needs parity models of whole images, but selection's see one tile each")
         if self.output == "probabilities" and self.loss != "mse":
             raise ValueError(f"loss {self.loss} is of logits, expected output = logits with it")
+        if self.output == "probabilities" and self.smoothing:
+            raise ValueError(f"smoothing is of logits, expected output = logits with smoothing = {self.smoothing}")
         if self.mix and not self.distil:
             raise ValueError("mix needs distil: nobody else knows what the base model says of a blend")
         if self.only_test and self.continue_from is None and self.trained:
@@ -221,6 +244,23 @@ class ParityConfig(Config):
         """Groups in a gradient step, by default as many as the reference has."""
         return self.batch_groups or (64 if self.k == 2 else 32)
 
+    @property
+    def samples(self) -> data.Dataset:
+        """The data set, read; RequestError where it is missing or wrong."""
+        folder = None if self.data_dir is None else Path(self.data_dir)
+        return data.load(self.dataset, folder, self.validation_share, self.split_seed)
+
+    @property
+    def steps_in_epoch(self) -> int:
+        """Gradient steps in an epoch; needs the data set."""
+        groups = -(-len(self.samples.train) // self.k)
+        return -(-groups // self.groups_in_batch)
+
+    @property
+    def steps(self) -> int:
+        """Gradient steps in an iteration; needs the data set."""
+        return self.epochs * self.steps_in_epoch
+
 
 def _known(kind: str, value: str, known: Collection[str], aliases: Mapping[str, str]) -> str:
     name = aliases.get(value, value)
@@ -232,5 +272,5 @@ def _known(kind: str, value: str, known: Collection[str], aliases: Mapping[str, 
 def architecture(config: ParityConfig) -> dict[str, Any]:
     """What checkpoints have to have in common for one to be loaded under the other's configuration."""
     fields = ("dataset", "split_seed", "validation_share", "k", "r", "code", "model", "parity_width", "output")
-    found = {name: getattr(config, name) for name in (*fields, "temperature")}
+    found = {name: getattr(config, name) for name in (*fields, "temperature", "smoothing")}
     return {**found, "parity_model": config.parity_architecture}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +14,20 @@ from torch import Tensor
 from lab.console import print_aside
 from lab.errors import RequestError
 from lab.experiment import Report, Result
-from lab.tasks.parity.base_models import accuracy, base_model, logits, untrained_base_model
+from lab.tasks.parity.asked import SAMPLES, ask
+from lab.tasks.parity.base_models import base_model, untrained_base_model
+from lab.tasks.parity.batches import Batches, learning_rates
 from lab.tasks.parity.checkpoint import Loaded, Progress, load, load_state, save, starting_point
 from lab.tasks.parity.codes import Parity, Scheme
 from lab.tasks.parity.config import ParityConfig, architecture
-from lab.tasks.parity.groups import Augmentation, shuffled_groups
 from lab.tasks.parity.losses import loss_of
 from lab.tasks.parity.measures import measure
-from lab.tasks.parity.scheme_of import data_of, make_scheme, output_of
+from lab.tasks.parity.scheme_of import data_of, make_scheme
 
-__all__ = ["OBJECTIVE", "fit"]
+__all__ = ["OBJECTIVE", "best_of", "fit"]
 
 OBJECTIVE = "validation/degraded_accuracy"
 """The metric that is maximised."""
-
-_PARTS = ("train", "validation", "test")
 
 
 def fit(config: ParityConfig, report: Report, *, resume: Path | None = None) -> Result:
@@ -74,7 +73,10 @@ class _Training:
         self.scheme = make_scheme(config, self.data, self.base)
         if self.loaded is not None:
             load_state(self.scheme, self.loaded.best if config.only_test else self.loaded.current, "checkpoint")
-        self._prepare()
+        self.asked = ask(config, self.data, self.base)
+        self.batches = Batches(config, self.asked)
+        self._introduce()
+        self.optimiser = self._optimiser()
 
     def run(self, report: Report) -> Result:
         config, scheme, loaded = self.config, self.scheme, self.loaded
@@ -98,7 +100,7 @@ class _Training:
                 "seconds": time.perf_counter() - started,
                 "epoch": float(iteration * config.epochs) if loss else 0.0,
                 "extra_servers": float(scheme.extra),
-                **self.base_accuracies,
+                **self.asked.accuracies,
                 **loss,
                 **measures,
             }
@@ -106,7 +108,7 @@ class _Training:
             # Of equals the last: the learning rate is lower there.
             if not found or measures[OBJECTIVE] >= found[f"best/{OBJECTIVE}"]:
                 best = _copy(scheme)
-                found = {f"best/{name}": value for name, value in measures.items() if name.count("/") == 1}
+                found = best_of(measures)
             metrics |= found
             progress = progress.model_copy(
                 update={
@@ -124,24 +126,14 @@ class _Training:
                 report(metrics, None)
         return Result(metrics)
 
-    def _prepare(self) -> None:
-        """Asks the base model about every sample once, and readies what is trained."""
-        config, data = self.config, self.data
-        hand_out = output_of(config)
-        said = {name: logits(self.base, data, getattr(data, name), config.device) for name in _PARTS}
-        self.base_accuracies = {
-            f"base/{name}_accuracy": accuracy(said[name], getattr(data, name).labels) for name in _PARTS
-        }
-        self.predictions = {name: hand_out(found) for name, found in said.items()}
-        train, test = (100 * self.base_accuracies[f"base/{name}_accuracy"] for name in ("train", "test"))
+    def _introduce(self) -> None:
+        """Says how good the base model is, and what is frozen."""
+        config = self.config
+        train, test = (100 * self.asked.accuracies[f"base/{name}_accuracy"] for name in ("train", "test"))
         print_aside(f"base model {config.model} on {config.dataset}: {train:.2f} % train, {test:.2f} % test accuracy")
         for part in config.weighted:
             if part not in config.trained and not config.only_test:
                 print_aside(f"frozen: the {part.replace('_', ' ')}, {self._origin(part)}")
-        self.optimiser = self._optimiser()
-        self.inputs, self.labels = data.train.inputs.to(config.device), data.train.labels.to(config.device)
-        self.augment = Augmentation(config.shift, config.flip, config.mix)
-        self.black = data.scaled(torch.zeros(data.shape[0], 1, 1)).to(config.device)
 
     def _origin(self, part: str) -> str:
         if self.loaded is not None:
@@ -177,44 +169,30 @@ class _Training:
         for name, module in scheme.parts().items():
             module.train(name in config.trained)
         total, steps = torch.zeros((), device=config.device), 0
+        each = config.steps_in_epoch
+        rates = learning_rates(config, np.arange((iteration - 1) * config.steps, iteration * config.steps) / each)
         for epoch in range((iteration - 1) * config.epochs, iteration * config.epochs):
-            groups = torch.from_numpy(shuffled_groups(len(self.labels), config.k, config.seed, epoch))
-            rng = np.random.default_rng([config.seed, epoch, 2])
-            batches = groups.to(config.device).split(config.groups_in_batch)
-            for place, places in enumerate(batches):
-                rate = config.learning_rate
-                if config.schedule == "cosine":
-                    done = (epoch + place / len(batches)) / (config.iterations * config.epochs)
-                    rate *= 0.5 * (1 + math.cos(math.pi * done))
-                for group in optimiser.param_groups:
-                    group["lr"] = rate
-                optimiser.zero_grad()
-                loss = loss_of(scheme, *self._batch(places, rng), config.loss, config.temperature)
-                loss.backward()
-                optimiser.step()
-                total, steps = total + loss.detach(), steps + 1
+            for block in self.batches.blocks(epoch):
+                for batch in block.each():
+                    for group in optimiser.param_groups:
+                        group["lr"] = float(rates[steps])
+                    optimiser.zero_grad()
+                    loss = loss_of(
+                        scheme, batch.queries, batch.predictions, batch.labels, config.loss, config.temperature
+                    )
+                    loss.backward()
+                    optimiser.step()
+                    total, steps = total + loss.detach(), steps + 1
         scheme.eval()
         return float(total) / steps
-
-    def _batch(self, places: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, what the base model says of them, and their labels, for places of samples, int64 (B, k)."""
-        queries = self.data.scaled(self.inputs[places.flatten()])
-        predictions = self.predictions["train"][places]
-        if self.augment:
-            queries = self.augment(queries, self.black, rng)
-            if self.config.distil:
-                with torch.no_grad():
-                    predictions = output_of(self.config)(self.base(queries)).unflatten(0, places.shape)
-        return queries.unflatten(0, places.shape), predictions, self.labels[places]
 
     def _measures(self) -> dict[str, float]:
         config, found = self.config, {}
         self.scheme.eval()
-        for name in _PARTS:
+        for name in SAMPLES:
             groupings = config.validation_groupings if name == "validation" else 1
-            measures = measure(
-                self.scheme, self.data, getattr(self.data, name), self.predictions[name], config.loss_rate, groupings
-            )
+            part, predictions = getattr(self.data, name), self.asked.predictions[name]
+            measures = measure(self.scheme, self.data, part, predictions, config.loss_rate, groupings)
             found.update({f"{name}/{key}": value for key, value in measures.items()})
         return found
 
@@ -223,11 +201,20 @@ class _Training:
             directory,
             progress,
             best=best,
-            network=self.scheme,
-            optimiser=self.optimiser,
-            base=self.base,
-            description={"base": self.base_accuracies, "best": progress.best},
+            current=self.scheme.state_dict(),
+            optimiser={} if self.optimiser is None else self.optimiser.state_dict()["state"],
+            asked=self.asked,
         )
+
+
+def best_of(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What is reported of the best network by validation: `best/<part>/<measure>`, without ways to lose answers."""
+    return {
+        f"best/{name}": value
+        for name, value in metrics.items()
+        # Of a training step there are figures, too, but no measures.
+        if name.count("/") == 1 and f"test/{name.partition('/')[2]}" in metrics
+    }
 
 
 def _copy(scheme: Scheme) -> dict[str, Tensor]:

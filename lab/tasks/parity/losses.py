@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lab.tasks.parity.codes import LinearDecoder, Parity
+from lab.tasks.parity.codes import FixedDecoder, Parity
 
 __all__ = ["loss_of"]
 
 
 def loss_of(
-    scheme: Parity, queries: Tensor, predictions: Tensor, labels: Tensor, loss: str, temperature: float
+    scheme: Parity, queries: Tensor, predictions: Tensor, labels: Tensor, loss: str, temperature: float | Tensor
 ) -> Tensor:
     """The loss of some groups, a scalar.
 
@@ -28,10 +28,11 @@ def loss_of(
         loss: `mse`, `kl` or `cross-entropy`.
         temperature: that predictions are divided by in `kl`.
     """
-    if loss == "mse" and isinstance(scheme.decoder, LinearDecoder):
+    if loss == "mse" and isinstance(scheme.decoder, FixedDecoder):
         return functional.mse_loss(scheme.parities(queries), scheme.decoder.targets(predictions))
     answers = scheme.answers(queries, predictions)
-    lost = [torch.tensor(erasure.rebuilt, device=answers.device) for erasure in scheme.erasures]
+    # Places, not masks: members of a population have them mapped.
+    lost = [[place for place, rebuilt in enumerate(erasure.rebuilt) if rebuilt] for erasure in scheme.erasures]
     estimates = [scheme.estimate(answers, erasure.arrived) for erasure in scheme.erasures]
     rebuilt = torch.cat([found[:, of].flatten(0, 1) for found, of in zip(estimates, lost, strict=True)])
     wanted = torch.cat([predictions[:, of].flatten(0, 1) for of in lost])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +10,12 @@ from torch import Tensor, nn
 from lab.experiment import require_device
 from lab.tasks.parity.base_models import base_model
 from lab.tasks.parity.checkpoint import starting_point
-from lab.tasks.parity.codes import DECODERS, ENCODERS, Berrut, Fallback, Parity, Scheme, Spline
+from lab.tasks.parity.codes import DECODERS, ENCODERS, Berrut, Fallback, Grid, Parity, Scheme, Spline, Tiled
 from lab.tasks.parity.config import ParityConfig
 from lab.tasks.parity.data import Dataset
-from lab.tasks.parity.data import load as load_data
 from lab.tasks.parity.models import MODELS, initialise, make_model
 
-__all__ = ["check", "data_of", "make_scheme", "output_of"]
+__all__ = ["check", "data_of", "make_scheme", "output_of", "parity_shape"]
 
 
 def check(config: ParityConfig, in_sweep: bool = False) -> None:
@@ -32,7 +30,7 @@ def check(config: ParityConfig, in_sweep: bool = False) -> None:
         if config.code == "cheap-model":
             MODELS[config.cheap_model](data.shape, data.classes, 1.0)
         if config.encoder is not None:
-            MODELS[config.parity_architecture](data.shape, data.classes, config.parity_width)
+            MODELS[config.parity_architecture](parity_shape(config, data), data.classes, config.parity_width)
             ENCODERS[config.encoder](config.k, config.r, data.shape)
     if config.continue_from is not None:
         starting_point(config, data.digest)
@@ -40,19 +38,47 @@ def check(config: ParityConfig, in_sweep: bool = False) -> None:
 
 def data_of(config: ParityConfig) -> Dataset:
     """The data set of `config`, read."""
-    folder = None if config.data_dir is None else Path(config.data_dir)
-    return load_data(config.dataset, folder, config.validation_share, config.split_seed)
+    return config.samples
+
+
+def parity_shape(config: ParityConfig, data: Dataset) -> tuple[int, int, int]:
+    """What the parity models see, (C, h, w): a parity query, or a tile of it."""
+    if config.decoder != "selection":
+        return data.shape
+    return data.shape[0], *Grid(config.k, data.shape).tile
 
 
 def output_of(config: ParityConfig) -> Callable[[Tensor], Tensor]:
-    """What models hand out for logits (..., n)."""
-    if config.output == "logits":
+    """What models hand out for logits (..., n).
+
+    Of logits z, with `smoothing` s and `temperature` T: z itself at s = 0, and `log((1 - s) softmax(z / T) + s / n)`
+    above, the logits of a model that was trained to perfection on labels that are smoothed by s (Szegedy et al., CVPR
+    2016). No entry is below log(s / n), so a class that is out of the question weighs no more in a sum of predictions
+    than it has to. The order of the classes of one prediction stays as it is, and with it the accuracy with nothing
+    lost. That of a sum may change, since each of its terms is bounded; subtracting the others, softened alike, from an
+    exact sum still leaves the lost one exactly.
+    """
+    if config.output == "probabilities":
+        return lambda logits: torch.softmax(logits / config.temperature, -1)
+    if not config.smoothing:
         return lambda logits: logits
-    return lambda logits: torch.softmax(logits / config.temperature, -1)
+    share = config.smoothing
+
+    def soften(logits: Tensor) -> Tensor:
+        return torch.log((1 - share) * torch.softmax(logits / config.temperature, -1) + share / logits.shape[-1])
+
+    return soften
 
 
-def make_scheme(config: ParityConfig, data: Dataset, base: nn.Module) -> Scheme:
+def make_scheme(config: ParityConfig, data: Dataset, base: nn.Module, cheap: nn.Module | None = None) -> Scheme:
     """The scheme of `config`, on its device, with weights as they are before training.
+
+    Args:
+        config: says which.
+        data: its shapes, and the frequencies of its classes.
+        base: the model that it stands in for.
+        cheap: what answers for lost predictions where the code is `cheap-model`; trained, or read from the cache, if
+            it is not given.
 
     Raises:
         RequestError: images that the encoder or a model cannot read.
@@ -70,7 +96,10 @@ def make_scheme(config: ParityConfig, data: Dataset, base: nn.Module) -> Scheme:
         initialise(encoder, generator)
         initialise(decoder, generator)
         name = config.parity_architecture
-        parity_models = [make_model(name, data.shape, data.classes, config.parity_width, generator) for _ in range(r)]
+        shape = parity_shape(config, data)
+        parity_models = [make_model(name, shape, data.classes, config.parity_width, generator) for _ in range(r)]
+        if config.decoder == "selection":
+            parity_models = [Tiled(model, Grid(k, data.shape)) for model in parity_models]
         if config.parity_init == "base":
             for model in parity_models:
                 model.load_state_dict(base.state_dict())
@@ -83,10 +112,10 @@ def make_scheme(config: ParityConfig, data: Dataset, base: nn.Module) -> Scheme:
     if config.code == "replication":
         return Fallback(k, r, lambda queries, predictions: predictions, extra=k * r)
     if config.code == "cheap-model":
-        cheap = base_model(config, data, config.cheap_model)
+        model = base_model(config, data, config.cheap_model) if cheap is None else cheap
 
         def ask(queries: Tensor, predictions: Tensor) -> Tensor:
-            return hand_out(cheap(queries.flatten(0, 1))).unflatten(0, predictions.shape[:2])
+            return hand_out(model(queries.flatten(0, 1))).unflatten(0, predictions.shape[:2])
 
         return Fallback(k, r, ask, extra=k)
     frequency = torch.bincount(data.train.labels, minlength=data.classes).float().to(config.device)

@@ -151,9 +151,9 @@ def test_one_trial_an_unknown_run_and_a_run_without_an_end_are_refused(tmp_path)
 
 def test_a_kind_that_nothing_compares_is_one_clear_line(tmp_path, monkeypatch):
     run = small()
-    monkeypatch.setitem(experiments._REGISTRY, NORM, replace(described(NORM), comparison="parities"))
+    monkeypatch.setitem(experiments._REGISTRY, NORM, replace(described(NORM), comparison="echoes"))
     with pytest.raises(
-        RequestError, match="unknown kind of comparison 'parities': expected one of l1_norm, roster, tables"
+        RequestError, match="unknown kind of comparison 'echoes': expected one of l1_norm, parity, roster, tables"
     ):
         compare_runs([run.name], out=tmp_path / "out")
 

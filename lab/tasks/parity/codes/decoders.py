@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lab.tasks.parity.codes.matrices import Matrix, linear_decoder, vandermonde
 
-__all__ = ["DECODERS", "LinearDecoder", "MLPDecoder", "apply_decoder"]
+__all__ = ["DECODERS", "FixedDecoder", "LinearDecoder", "MLPDecoder", "SelectionDecoder", "apply_decoder"]
 
 
 def apply_decoder(decoder: Matrix, answers: Tensor, arrived: Sequence[bool]) -> Tensor:
@@ -28,7 +28,36 @@ def apply_decoder(decoder: Matrix, answers: Tensor, arrived: Sequence[bool]) -> 
     return torch.einsum("kw,bwn->bkn", matrix, answers.where(came[:, None], 0.0))
 
 
-class LinearDecoder(nn.Module):
+class FixedDecoder(nn.Module):
+    """A decoder without weights: what the parity models have to answer is known.
+
+    Attributes:
+        answers_each: predictions in the answer of a parity model.
+    """
+
+    answers_each = 1
+
+    def targets(self, predictions: Tensor) -> Tensor:
+        """What the parity models have to answer for the decoder to be exact: (B, k, n) to (B, r answers_each, n)."""
+        raise NotImplementedError
+
+
+class SelectionDecoder(FixedDecoder):
+    """The parity model's own prediction of the query whose answer is lost: it has one for each of the k queries."""
+
+    def __init__(self, k: int, r: int, classes: int) -> None:
+        super().__init__()
+        self.answers_each = k
+
+    def targets(self, predictions: Tensor) -> Tensor:
+        return predictions
+
+    def forward(self, answers: Tensor, arrived: Sequence[bool]) -> Tensor:
+        """Float (B, 2 k, n), the parity model's behind the queries' own, to (B, k, n)."""
+        return answers[:, self.answers_each :]
+
+
+class LinearDecoder(FixedDecoder):
     """Undoes sums with the weights of `vandermonde(k, r)`: subtraction for r = 1."""
 
     def __init__(self, k: int, r: int, classes: int) -> None:
@@ -36,7 +65,6 @@ class LinearDecoder(nn.Module):
         self.weights = vandermonde(k, r)
 
     def targets(self, predictions: Tensor) -> Tensor:
-        """What the parity models have to answer for this to be exact: float (B, k, n) to (B, r, n)."""
         weights = torch.as_tensor(self.weights, dtype=predictions.dtype, device=predictions.device)
         return torch.einsum("rk,bkn->brn", weights, predictions)
 
@@ -47,6 +75,8 @@ class LinearDecoder(nn.Module):
 
 class MLPDecoder(nn.Module):
     """Two hidden layers of k n ReLU units over all k + r answers, 0 for each that is lost (arXiv 1806.01259)."""
+
+    answers_each = 1
 
     def __init__(self, k: int, r: int, classes: int) -> None:
         super().__init__()
@@ -66,5 +96,6 @@ DECODERS: Mapping[str, Callable[[int, int, int], nn.Module]] = {
     "subtraction": LinearDecoder,
     "linear": LinearDecoder,
     "mlp": MLPDecoder,
+    "selection": SelectionDecoder,
 }
 """Name -> a function of k, r and the number of classes; `subtraction` is `linear` with r = 1."""

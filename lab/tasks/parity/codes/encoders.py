@@ -5,6 +5,7 @@ Every encoder works on each channel by itself: R is coded with R, G with G, B wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from lab.errors import RequestError
 from lab.tasks.parity.codes.matrices import vandermonde
 
-__all__ = ["ENCODERS", "Concatenation", "ConvEncoder", "MLPEncoder", "WeightedAddition"]
+__all__ = ["ENCODERS", "Concatenation", "ConvEncoder", "Grid", "MLPEncoder", "WeightedAddition"]
 
 Shape = tuple[int, int, int]
 
@@ -33,33 +34,66 @@ class WeightedAddition(nn.Module):
 
 
 class Concatenation(nn.Module):
-    """Queries side by side in one image: two of half the width, or four as quadrants, of which k = 3 leaves one black.
+    """Queries side by side in one image, the tiles of a grid (`Grid`), each made smaller by the mean over its pixels.
 
-    Each is made smaller by the mean over the pixels that become one.
+    What no tile covers is 0: the fourth quadrant for k = 3, and what is left of a side that the grid does not divide.
 
     Raises:
-        RequestError: k is above 4, or a side that is halved is odd.
+        RequestError: r is above 1; a side that is halved is odd; a side has fewer pixels than the grid tiles.
     """
 
     def __init__(self, k: int, r: int, shape: Shape) -> None:
         super().__init__()
-        if k not in (2, 3, 4) or r != 1:
-            raise RequestError(f"expected k from 2 to 4 and r = 1 with concatenation, but got k = {k} and r = {r}")
-        _, height, width = shape
-        self.rows, self.columns = (1, 2) if k == 2 else (2, 2)
-        if height % self.rows or width % self.columns:
-            raise RequestError(
-                f"expected images whose sides are even for concatenation of k = {k}, but got {height} x {width} pixels"
-            )
+        if r != 1:
+            raise RequestError(f"expected r = 1 with concatenation, but got r = {r}")
+        self.grid = Grid(k, shape)
 
     def forward(self, queries: Tensor) -> Tensor:
         """Float (B, k, C, H, W) to (B, 1, C, H, W)."""
         size, k = queries.shape[:2]
-        small = nn.functional.avg_pool2d(queries.flatten(0, 1), (self.rows, self.columns)).unflatten(0, (size, k))
-        empty = small.new_zeros(size, self.rows * self.columns - k, *small.shape[2:])
-        places = torch.cat([small, empty], dim=1).unflatten(1, (self.rows, self.columns))
+        small = nn.functional.adaptive_avg_pool2d(queries.flatten(0, 1), self.grid.tile).unflatten(0, (size, k))
+        grid, (height, width) = self.grid, queries.shape[3:]
+        empty = small.new_zeros(size, grid.rows * grid.columns - k, *small.shape[2:])
+        places = torch.cat([small, empty], dim=1).unflatten(1, (grid.rows, grid.columns))
         rows = [torch.cat(list(row.unbind(1)), dim=-1) for row in places.unbind(1)]
-        return torch.cat(rows, dim=-2)[:, None]
+        image = torch.cat(rows, dim=-2)
+        return nn.functional.pad(image, (0, width - image.shape[-1], 0, height - image.shape[-2]))[:, None]
+
+
+class Grid:
+    """Where the tiles of k queries lie in one image: two halves, quadrants for k up to 4, a near-square grid above.
+
+    Attributes:
+        k: queries.
+        rows, columns: of the grid.
+        tile: height and width of a tile, in pixels.
+
+    Raises:
+        RequestError: a side that is halved is odd, or a side has fewer pixels than the grid tiles.
+    """
+
+    def __init__(self, k: int, shape: Shape) -> None:
+        self.k = k
+        self.columns = 2 if k == 2 else math.isqrt(k - 1) + 1
+        self.rows = -(-k // self.columns)
+        _, height, width = shape
+        if k <= 4 and (height % self.rows or width % self.columns):
+            raise RequestError(
+                f"expected images whose sides are even for concatenation of k = {k}, but got {height} x {width} pixels"
+            )
+        self.tile = height // self.rows, width // self.columns
+        if not all(self.tile):
+            raise RequestError(
+                f"expected images of at least {self.rows} x {self.columns} pixels for concatenation of k = {k}, "
+                f"but got {height} x {width}"
+            )
+
+    def tiles(self, images: Tensor) -> Tensor:
+        """The tiles of images (B, C, H, W), row by row: (B, k, C, h, w)."""
+        high, wide = self.tile
+        covered = images[..., : self.rows * high, : self.columns * wide]
+        by_tile = covered.unflatten(-1, (self.columns, wide)).unflatten(-3, (self.rows, high))
+        return by_tile.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)[:, : self.k]
 
 
 class MLPEncoder(nn.Module):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lab.tasks.parity.codes.decoders import apply_decoder
+from lab.tasks.parity.codes.encoders import Grid
 from lab.tasks.parity.codes.erasures import Erasure, erasures, losses_of_queries
 from lab.tasks.parity.codes.matrices import (
     Interpolator,
@@ -19,7 +21,7 @@ from lab.tasks.parity.codes.matrices import (
     systematic_points,
 )
 
-__all__ = ["Berrut", "Fallback", "Parity", "Scheme", "Spline"]
+__all__ = ["Berrut", "Fallback", "Parity", "Scheme", "Spline", "Tiled"]
 
 Predict = Callable[[Tensor], Tensor]
 """Queries, float (N, C, H, W), to predictions, float (N, n)."""
@@ -70,8 +72,8 @@ class Parity(Scheme):
 
     Attributes:
         encoder: `lab.tasks.parity.codes.encoders`.
-        parity_models: one for each parity query, queries (N, C, H, W) to answers (N, n).
-        decoder: `lab.tasks.parity.codes.decoders`.
+        parity_models: one for each parity query, queries (N, C, H, W) to answers (N, m n), m predictions in a row.
+        decoder: `lab.tasks.parity.codes.decoders`, whose `answers_each` is m.
     """
 
     def __init__(self, k: int, encoder: nn.Module, parity_models: Sequence[nn.Module], decoder: nn.Module) -> None:
@@ -79,14 +81,19 @@ class Parity(Scheme):
         super().__init__(k, r, erasures(k, r))
         self.encoder, self.parity_models, self.decoder = encoder, nn.ModuleList(parity_models), decoder
 
+    def forward(self, use: Callable[..., Any], *inputs: Any) -> Any:
+        """`use(self, *inputs)`, so that `torch.func` can put other weights in for any use."""
+        return use(self, *inputs)
+
     def parts(self) -> dict[str, nn.Module]:
         """What can be trained, by the names in `lab.tasks.parity.config.PARTS`."""
         return {"encoder": self.encoder, "parity_model": self.parity_models, "decoder": self.decoder}
 
     def parities(self, queries: Tensor) -> Tensor:
-        """The answers of the parity models: (B, k, C, H, W) to (B, r, n)."""
+        """The predictions of the parity models: (B, k, C, H, W) to (B, r m, n)."""
         coded = self.encoder(queries).unbind(1)
-        return torch.stack([model(query) for model, query in zip(self.parity_models, coded, strict=True)], dim=1)
+        found = [model(query) for model, query in zip(self.parity_models, coded, strict=True)]
+        return torch.cat([answer.unflatten(1, (self.decoder.answers_each, -1)) for answer in found], dim=1)
 
     def answers(self, queries: Tensor, predictions: Tensor) -> Tensor:
         return torch.cat([predictions, self.parities(queries)], dim=1)
@@ -94,6 +101,23 @@ class Parity(Scheme):
     def estimate(self, answers: Tensor, arrived: Sequence[bool]) -> Tensor:
         found: Tensor = self.decoder(answers, arrived)
         return found
+
+
+class Tiled(nn.Module):
+    """A parity model that is asked about each tile of a grid: images (N, C, H, W) to predictions (N, k n) in a row.
+
+    Args:
+        model: of a tile, (N, C, h, w) to (N, n).
+        grid: where the tiles are.
+    """
+
+    def __init__(self, model: nn.Module, grid: Grid) -> None:
+        super().__init__()
+        self.model, self.grid = model, grid
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.model(self.grid.tiles(images).flatten(0, 1))
+        return found.view(len(images), -1)
 
 
 class Interpolated(Scheme):

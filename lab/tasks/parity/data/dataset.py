@@ -73,6 +73,11 @@ class Dataset:
         """`inputs` (..., C, H, W) as a network reads them, float32, on their own device."""
         return (inputs.float() - self.mean.to(inputs.device)) / self.std.to(inputs.device)
 
+    @property
+    def black(self) -> Tensor:
+        """What a pixel of 0 is scaled to, float32 (C, 1, 1), on the CPU."""
+        return self.scaled(torch.zeros(self.shape[0], 1, 1))
+
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of every sample, label and scale, in hexadecimal digits: equal for equal parts in equal order."""

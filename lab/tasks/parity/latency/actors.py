@@ -125,7 +125,10 @@ def _run(
                 continue
             blank = torch.zeros(1, service.data.classes)
             answers = torch.cat(
-                [*(logits.get(q, blank) for q in members), *(found.get(i, blank) for i in range(config.r))]
+                [
+                    *(logits.get(q, blank) for q in members),
+                    *(found.get(i, blank).view(-1, service.data.classes) for i in range(config.r)),
+                ]
             )
             came_in = [there and place != late - group * k for place, there in enumerate(arrived)]
             estimate = service.scheme.estimate(answers[None], came_in)[0, late - group * k]

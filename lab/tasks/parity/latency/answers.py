@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,10 +12,10 @@ from torch import Tensor, nn
 
 from lab.config import parse
 from lab.errors import RequestError
-from lab.paths import find_run, trial_folder
+from lab.paths import find_run
 from lab.runs import Run
 from lab.tasks.parity.base_models import base_model, untrained_base_model
-from lab.tasks.parity.checkpoint import load, load_state
+from lab.tasks.parity.checkpoint import checkpoint_of, load, load_state
 from lab.tasks.parity.codes import Parity
 from lab.tasks.parity.config import ParityConfig
 from lab.tasks.parity.data import Dataset
@@ -67,7 +66,7 @@ def service_of(name: str) -> Service:
     trial = int(number) if sharp and number.isdecimal() else run.manifest.best_trial
     if trial is None or trial not in run.trials:
         raise RequestError(f"expected a run with a finished trial, but {run.name} has none called {trial}")
-    if run.manifest.experiment != "parity":
+    if not run.manifest.experiment.startswith("parity"):
         raise RequestError(f"expected a run of parity, but {run.name} is one of {run.manifest.experiment}")
     config = parse(ParityConfig, {**run.trials[trial].config, "device": "cpu", "only_test": False})
     if config.encoder is None:
@@ -75,7 +74,7 @@ def service_of(name: str) -> Service:
             f"expected a run with an encoder and parity models, but {run.name} has the code {config.code}"
         )
     data = data_of(config)
-    loaded = load(Path(trial_folder(run.folder, trial)) / "checkpoint", config, data.digest)
+    loaded = load(checkpoint_of(run, trial), config, data.digest)
     base = untrained_base_model(config, data, config.model)
     load_state(base, loaded.base, "base model")
     scheme = make_scheme(config, data, base)

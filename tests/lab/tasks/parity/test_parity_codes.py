@@ -1,6 +1,7 @@
 """A code that is not exact where it must be would pass its faults on to every figure that is measured with it."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lab.errors import RequestError
-from lab.tasks.parity.codes import DECODERS, ENCODERS, Berrut, Fallback, Parity, Spline
+from lab.tasks.parity.codes import DECODERS, ENCODERS, Berrut, Fallback, Grid, Parity, Spline, Tiled
 from lab.tasks.parity.codes.erasures import erasures, losses_of_queries
 from lab.tasks.parity.codes.matrices import (
     berrut,
@@ -118,7 +119,41 @@ def test_concatenation_puts_images_side_by_side_or_in_quadrants():
     assert ENCODERS["concatenation"](4, 1, (1, 2, 4))(plain)[0, 0, 0].tolist() == [[1, 1, 2, 2], [3, 3, 4, 4]]
 
 
-@pytest.mark.parametrize(("k", "shape"), [(2, (1, 28, 27)), (4, (1, 27, 28)), (3, (1, 161, 101)), (5, (1, 28, 28))])
+def test_concatenation_of_many_leaves_what_no_tile_covers_black():
+    plain = torch.arange(1.0, 8)[None, :, None, None, None].expand(1, 7, 2, 7, 8)
+    image = ENCODERS["concatenation"](7, 1, (2, 7, 8))(plain)[0, 0]
+    assert image[0, ::2].tolist() == [
+        [1, 1, 2, 2, 3, 3, 0, 0],
+        [4, 4, 5, 5, 6, 6, 0, 0],
+        [7, 7, 0, 0, 0, 0, 0, 0],
+        [0] * 8,
+    ]
+    assert torch.equal(image[0], image[1])
+
+
+@given(st.integers(2, 16))
+def test_a_parity_model_that_sees_tiles_answers_each_query_as_one_that_sees_it_small(k):
+    grid = Grid(k, (2, 12, 20))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2 * math.prod(grid.tile), CLASSES))
+    scheme = Parity(
+        k,
+        ENCODERS["concatenation"](k, 1, (2, 12, 20)),
+        [Tiled(model, grid)],
+        DECODERS["selection"](k, 1, CLASSES),
+    )
+    queries = torch.randn(3, k, 2, 12, 20)
+    predictions = torch.randn(3, k, CLASSES)
+    small = nn.functional.adaptive_avg_pool2d(queries.flatten(0, 1), grid.tile)
+    with torch.no_grad():
+        answers, alone = scheme.answers(queries, predictions), model(small).unflatten(0, (3, k))
+    for place, erasure in enumerate(scheme.erasures):
+        rebuilt = scheme.rebuild(answers, erasure.arrived)
+        torch.testing.assert_close(rebuilt[:, place], alone[:, place])
+        others = [other for other in range(k) if other != place]
+        assert torch.equal(rebuilt[:, others], predictions[:, others])
+
+
+@pytest.mark.parametrize(("k", "shape"), [(2, (1, 28, 27)), (4, (1, 27, 28)), (3, (1, 161, 101)), (12, (1, 2, 9))])
 def test_concatenation_refuses_what_it_cannot_halve(k, shape):
     with pytest.raises(RequestError, match="concatenation"):
         ENCODERS["concatenation"](k, 1, shape)

@@ -47,9 +47,10 @@ def run(cache, folder=None, resume=None, **fields):
     [
         {},
         {"code": "mlp/mlp", "loss": "kl", "k": 3, "shift": 1, "flip": True},
+        {"code": "concatenation/selection", "loss": "cross-entropy", "k": 6, "iterations": 2},
         {"code": "vandermonde/linear", "r": 2, "parity_model": "resnet18", "parity_width": 0.05, "iterations": 2},
     ],
-    ids=["addition", "learned", "two-lost"],
+    ids=["addition", "learned", "selection", "two-lost"],
 )
 def test_a_training_goes_on_where_it_was_bit_for_bit(tmp_path, cache, fields):
     rows = run(cache, tmp_path, **fields)
@@ -60,7 +61,7 @@ def test_a_training_goes_on_where_it_was_bit_for_bit(tmp_path, cache, fields):
 def test_continuing_trains_no_epoch_twice(tmp_path, cache, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        sys.modules["lab.tasks.parity.fit"],
+        sys.modules["lab.tasks.parity.batches"],
         "shuffled_groups",
         lambda count, k, seed, epoch: (seen.append(epoch), shuffled_groups(count, k, seed, epoch))[1],
     )
@@ -156,6 +157,8 @@ def test_the_exact_parity_model_has_no_loss():
 
 def test_a_loss_of_rebuilt_predictions_reads_nothing_else():
     class Estimates(nn.Module):
+        answers_each = 1
+
         def forward(self, answers, arrived):
             # Far off where nothing is lost.
             lost = torch.tensor([not came for came in arrived[:2]])
@@ -290,7 +293,9 @@ WRONG = [
     ({"r": 2}, "addition has r = 1, expected vandermonde/linear for r = 2"),
     ({"r": 2, "code": "vandermonde/subtraction"}, "subtraction has r = 1"),
     ({"r": 2, "code": "concatenation/mlp"}, "concatenation has r = 1"),
-    ({"k": 5, "code": "concatenation/subtraction"}, "concatenation has k from 2 to 4, but k is 5"),
+    ({"code": "addition/selection"}, "expected concatenation/selection, but the code is addition/selection"),
+    ({"r": 2, "code": "concatenation/selection"}, "concatenation has r = 1"),
+    ({"code": "concatenation/selection", "parity_init": "base"}, "selection's see one tile each"),
     ({"k": 1}, "k: .*greater than or equal to 2.*1"),
     ({"train_parity_model": False}, "parity_model is frozen, but it is not loaded"),
     ({"code": "mlp/mlp", "train_encoder": False}, "encoder is frozen, but it is not loaded"),
