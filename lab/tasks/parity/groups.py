@@ -11,14 +11,15 @@ __all__ = ["Augmentation", "fixed_groups", "shuffled_groups"]
 
 
 def fixed_groups(count: int, k: int, groupings: int = 1) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Groups of k for measuring: consecutive samples, and then again in `groupings - 1` other orders, always the same.
+    """Groups of k for measuring, in `groupings` orders that are drawn once and for all.
+
+    Files are often sorted by class: groups of consecutive samples would be groups of one class.
 
     Returns:
         Places of samples, int64 (G, k), and which count, bool (G, k): the last group of an order is filled up with its
         first samples, which do not count again, so that each sample counts exactly once in each order.
     """
-    orders = [np.arange(count)]
-    orders += [np.random.default_rng([count, number]).permutation(count) for number in range(1, groupings)]
+    orders = [np.random.default_rng([count, number]).permutation(count) for number in range(groupings)]
     size = -(-count // k) * k
     places = np.concatenate([np.resize(order, size) for order in orders])
     return places.reshape(-1, k), np.tile(np.arange(size) < count, groupings).reshape(-1, k)

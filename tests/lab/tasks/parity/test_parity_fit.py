@@ -188,6 +188,12 @@ def test_validation_counts_every_sample_once_in_each_order():
     assert len({tuple(order.ravel()) for order in np.split(places, 3)}) == 3
 
 
+def test_samples_that_are_sorted_by_class_are_not_measured_in_groups_of_one_class():
+    classes = np.repeat(np.arange(10), 50)
+    places, _ = fixed_groups(len(classes), 2)
+    assert (classes[places[:, 0]] == classes[places[:, 1]]).mean() < 0.3
+
+
 def test_epochs_have_groups_of_their_own():
     assert (shuffled_groups(50, 2, 0, 0) != shuffled_groups(50, 2, 0, 1)).any()
 
