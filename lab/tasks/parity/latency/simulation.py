@@ -53,7 +53,8 @@ class Speed:
         phase = max(phase, bisect_right(self._done, target) - 1)
         while self._values[phase] == 0:
             phase += 1
-        return float(self._times[phase] + (target - self._done[phase]) / self._values[phase])
+        # Not before it begins, by rounding.
+        return max(start, float(self._times[phase] + (target - self._done[phase]) / self._values[phase]))
 
 
 def speeds(config: ServingConfig, pool: int, servers: int, horizon: float) -> list[Speed]:

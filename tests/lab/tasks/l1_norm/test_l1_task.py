@@ -66,8 +66,10 @@ class LastValidation(L1NormTask):
         return super().evaluate(members, iteration)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", TOGETHER)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [*((name, "float64") for name in TOGETHER), *((name, "float32") for name in ("relu", "notebook", "gru"))],
+)
 def test_a_member_of_a_population_has_the_losses_that_it_has_alone(name, dtype):
     """At every one of 200 steps: an iteration is one."""
     shared, own = TOGETHER[name]

@@ -70,11 +70,10 @@ def test_two_hundred_steps_together_are_two_hundred_steps_alone(form):
     configs = configs_of(**FORMS[form])
     together, ends = train(configs)
     assert {end.status for end in ends.values()} == {"finished"}
-    for index in (0, 3):
-        alone, _ = train({index: configs[index]})
-        for one, other in zip(together[index], alone[index], strict=True):
-            assert one["train/loss"] == pytest.approx(other["train/loss"], abs=1e-5)
-            assert one["validation/even_churn_ratio"] == pytest.approx(other["validation/even_churn_ratio"], abs=1e-9)
+    alone, _ = train({3: configs[3]})
+    for one, other in zip(together[3], alone[3], strict=True):
+        assert one["train/loss"] == pytest.approx(other["train/loss"], abs=1e-5)
+        assert one["validation/even_churn_ratio"] == pytest.approx(other["validation/even_churn_ratio"], abs=1e-9)
     losses = {rows[-1]["train/loss"] for rows in together.values()}
     assert len(losses) == len(configs), "members differ"
 
