@@ -15,7 +15,19 @@ from lab.compare.parity import words
 from lab.compare.parity.analysis import Analysis, Row
 from lab.compare.parity.confusion_figure import draw_confusions
 from lab.compare.parity.loss_figures import draw_overall, draw_patterns
-from lab.compare.parity.panels import Style, grid, heights, legend, series, stretch, styles, title
+from lab.compare.parity.panels import (
+    AIM_LABEL,
+    BASE_LABEL,
+    Style,
+    grid,
+    heights,
+    labels_of,
+    legend,
+    series,
+    stretch,
+    styles,
+    title,
+)
 from lab.compare.parity.sentences import aim
 from lab.compare.statistics import Interval
 
@@ -58,7 +70,6 @@ def _one_seed(analyses: Sequence[Analysis]) -> str:
 def _by_k(analyses: Sequence[Analysis], looks: Mapping[str, Style]) -> Figure:
     names = _names(analyses)
     aimed = any(aim(analysis, r, k) is not None for analysis in analyses for r, k in analysis.places())
-    entries = len(names) + 1 + aimed
     caption = (
         "Accuracy of rebuilt predictions against true labels (A_d), by the number of queries that share their parity "
         "queries; up is better. The axis is stretched towards 100 %, as the logarithm of errors is. Solid lines are "
@@ -73,7 +84,7 @@ def _by_k(analyses: Sequence[Analysis], looks: Mapping[str, Style]) -> Figure:
         caption,
         f"Accuracy of rebuilt predictions: {_ends(analyses)}",
         lambda canvas, form: _paint_by_k(canvas, analyses, looks, names, form, aimed),
-        heights=heights(len(analyses), entries),
+        heights=heights(len(analyses), [*names, BASE_LABEL, *[AIM_LABEL] * aimed]),
     )
 
 
@@ -102,8 +113,8 @@ def _paint_by_k(
     handles = [_handle(name, looks[name]) for name in names]
     handles.append(_BASE)
     if aimed:
-        handles.append(Line2D([], [], color=GREY, lw=3.2, alpha=0.7, label="the lab's aim"))
-    panels = grid(canvas, len(analyses), len(handles), form)
+        handles.append(Line2D([], [], color=GREY, lw=3.2, alpha=0.7, label=AIM_LABEL))
+    panels = grid(canvas, len(analyses), labels_of(handles), form)
     for axes, analysis in zip(panels, analyses, strict=True):
         _panel_by_k(axes, analysis, looks, names, form)
     legend(canvas, handles, form)
@@ -166,7 +177,7 @@ def _handle(name: str, style: Style, line: str | None = None) -> Line2D:
     return Line2D([], [], color=style.color, ls=ls, marker=style.marker, mfc=style.face, ms=5.5, lw=1.2, label=name)
 
 
-_BASE = Line2D([], [], color=INK, lw=1.1, ls=(0, (4, 3)), label="the base model itself")
+_BASE = Line2D([], [], color=INK, lw=1.1, ls=(0, (4, 3)), label=BASE_LABEL)
 
 
 # ---- against cost
@@ -192,7 +203,7 @@ def _by_cost(analyses: Sequence[Analysis], looks: Mapping[str, Style]) -> Figure
         caption,
         f"Extra servers and accuracy of rebuilt predictions: {ends}",
         lambda canvas, form: _paint_by_cost(canvas, analyses, looks, names, form),
-        heights=heights(len(analyses), len(names) + 1),
+        heights=heights(len(analyses), [*names, BASE_LABEL]),
     )
 
 
@@ -200,7 +211,7 @@ def _paint_by_cost(
     canvas: Canvas, analyses: Sequence[Analysis], looks: Mapping[str, Style], names: Sequence[str], form: Format
 ) -> None:
     handles = [*(_handle(name, looks[name], line="") for name in names), _BASE]
-    for axes, analysis in zip(grid(canvas, len(analyses), len(handles), form), analyses, strict=True):
+    for axes, analysis in zip(grid(canvas, len(analyses), labels_of(handles), form), analyses, strict=True):
         _panel_by_cost(axes, analysis, looks, form)
     legend(canvas, handles, form)
 

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from lab.compare.drawing import INK, Figure, Format, make_panels
 from lab.compare.parity import words
 from lab.compare.parity.analysis import RATES, Analysis, Row
-from lab.compare.parity.panels import Style, grid, heights, legend, series, stretch, title
+from lab.compare.parity.panels import BASE_LABEL, Style, grid, heights, labels_of, legend, series, stretch, title
 from lab.compare.parity.sentences import RATE
 
 __all__ = ["draw_overall", "draw_patterns"]
@@ -33,7 +33,7 @@ def draw_overall(analysis: Analysis, looks: Mapping[str, Style], number: int) ->
         f"Accuracy of all answers at a loss rate of {RATE:.0%}: base model {words.percent_interval(analysis.base)}; "
         + ends,
         lambda canvas, form: _paint_overall(canvas, analysis, places, names, looks, form),
-        heights=heights(len(places), len(names) + 1),
+        heights=heights(len(places), [*names, BASE_LABEL]),
     )
 
 
@@ -49,8 +49,8 @@ def _paint_overall(
         Line2D([], [], color=looks[name].color, ls=looks[name].line, marker=looks[name].marker, ms=4.5, label=name)
         for name in names
     ]
-    handles.append(Line2D([], [], color=INK, lw=1.1, ls=(0, (4, 3)), label="the base model itself"))
-    panels = grid(canvas, len(places), len(handles), form, share_y=True)
+    handles.append(Line2D([], [], color=INK, lw=1.1, ls=(0, (4, 3)), label=BASE_LABEL))
+    panels = grid(canvas, len(places), labels_of(handles), form, share_y=True)
     for number, (axes, (r, k)) in enumerate(zip(panels, places, strict=True)):
         _panel_overall(axes, analysis, analysis.at(r, k), analysis.best(r, k), looks)
         title(axes, words.group(r, k), form)
@@ -116,13 +116,13 @@ def draw_patterns(analysis: Analysis, looks: Mapping[str, Style], number: int) -
             "without own answers. The line across is the code's A_d over all ways. Bars are 95 % intervals.",
             f"Accuracy by what is lost. {ends}",
             lambda canvas, form: _paint_patterns(canvas, rows, looks, form),
-            heights=heights(len(rows), 0, each=2.9),
+            heights=heights(len(rows), [], each=2.9),
         )
     ]
 
 
 def _paint_patterns(canvas: Canvas, rows: Sequence[Row], looks: Mapping[str, Style], form: Format) -> None:
-    for axes, row in zip(grid(canvas, len(rows), 0, form), rows, strict=True):
+    for axes, row in zip(grid(canvas, len(rows), [], form), rows, strict=True):
         color = looks[series(row)].color
         for x, interval in enumerate(row.patterns.values()):
             if interval.low is not None and interval.high is not None:

@@ -15,7 +15,21 @@ from lab.compare.drawing import GREY, INK, Format
 from lab.compare.parity.analysis import Analysis, Row
 from lab.compare.parity.evaluate import Floats
 
-__all__ = ["Style", "grid", "heights", "legend", "series", "stretch", "styles", "title"]
+__all__ = [
+    "AIM_LABEL",
+    "BASE_LABEL",
+    "Style",
+    "grid",
+    "heights",
+    "labels_of",
+    "legend",
+    "series",
+    "stretch",
+    "styles",
+    "title",
+]
+
+BASE_LABEL, AIM_LABEL = "the base model itself", "the lab's aim"
 
 # Okabe & Ito's palette, dark enough for lines on white.
 _CODES = ("#0060a8", "#b34700", "#00664b", "#a1286a", "#8a6d00", "#7a3e9d", "#2b7a8c", "#5c4033", "#c0392b")
@@ -66,31 +80,36 @@ def _columns(panels: int, form: Format) -> int:
     return 1 if form.narrow else min(panels, 3)
 
 
-def heights(panels: int, entries: int, each: float = 3.6) -> tuple[float, float]:
-    """Inches of a figure with so many panels and entries in its legend, for a screen and for a phone."""
+def heights(panels: int, labels: Sequence[str], each: float = 3.6) -> tuple[float, float]:
+    """Inches of a figure with so many panels and these labels in its legend, for a screen and for a phone."""
     found = []
     for form in (Format(narrow=False), Format(narrow=True)):
         rows = -(-panels // _columns(panels, form))
         height = (each if not form.narrow else 3.1) * rows + 0.6
-        found.append(height + _room(entries, form) / 72)
+        found.append(height + _room(labels, form) / 72)
     return found[0], found[1]
 
 
-def _lines(entries: int, form: Format) -> int:
-    return -(-entries // (1 if form.narrow else 3))
+def _in_a_row(labels: Sequence[str], form: Format) -> int:
+    """Labels beside each other in a legend, as many as fit."""
+    if form.narrow:
+        return 1
+    # A handle and the space around it are as wide as seven letters.
+    letters = 7 + max(map(len, labels), default=0)
+    return max(1, min(3, int(form.size[0] * 72 / (0.56 * form.text * letters))))
 
 
-def _room(entries: int, form: Format) -> float:
+def _room(labels: Sequence[str], form: Format) -> float:
     """Points under the axes: their labels, and the legend."""
-    return form.text * (4.6 + 1.6 * _lines(entries, form))
+    return form.text * (4.6 + 1.6 * -(-len(labels) // _in_a_row(labels, form)))
 
 
-def grid(canvas: Canvas, panels: int, entries: int, form: Format, *, share_y: bool = False) -> list[Axes]:
-    """Axes for `panels` panels, row by row, above the room that a legend of `entries` takes."""
+def grid(canvas: Canvas, panels: int, labels: Sequence[str], form: Format, *, share_y: bool = False) -> list[Axes]:
+    """Axes for `panels` panels, row by row, above the room that a legend of `labels` takes."""
     columns = _columns(panels, form)
     rows = -(-panels // columns)
     canvas.subplots_adjust(
-        bottom=_room(entries, form) / (form.size[1] * 72),
+        bottom=_room(labels, form) / (form.size[1] * 72),
         top=canvas.subplotpars.top - form.text * 1.9 / (form.size[1] * 72),
         left=0.15 if form.narrow else 0.085,
         wspace=0.08 if share_y else 0.24,
@@ -103,13 +122,18 @@ def grid(canvas: Canvas, panels: int, entries: int, form: Format, *, share_y: bo
     return flat[:panels]
 
 
+def labels_of(handles: Sequence[Line2D]) -> list[str]:
+    """What a legend of `handles` says."""
+    return [str(handle.get_label()) for handle in handles]
+
+
 def legend(canvas: Canvas, handles: Sequence[Line2D], form: Format) -> None:
     """One legend for all panels, at the bottom."""
     canvas.legend(
         handles=list(handles),
         loc="lower left",
         bbox_to_anchor=(0.02, 0.0),
-        ncols=1 if form.narrow else 3,
+        ncols=_in_a_row(labels_of(handles), form),
         handlelength=2.6,
         columnspacing=1.4,
         fontsize=form.text - 0.4,
