@@ -32,7 +32,7 @@ def test_every_preset_is_a_configuration(name):
 
 def test_the_default_sweep_is_every_code_on_both_data_sets_with_five_seeds():
     points = grid(get("parity").space, None)
-    assert len(points) == 2 * 3 * 14 * 5
+    assert len(points) == 2 * 3 * 15 * 5
     for point in points:
         if point["seed"] == 0:
             get("parity").resolve("default", point)
