@@ -79,14 +79,11 @@ def test_a_training_leaves_the_references_files_beside_its_metrics(capsys, monke
     assert tested["trials"][0]["best"] == ended["trials"][0]["best"]
 
 
-def test_a_comparison_says_that_it_knows_no_parity_models(capsys, monkeypatch, tmp_path):
+def test_a_training_is_compared_by_its_name(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("lab.work.standard_trackers", list)
     lab(capsys, "train", "parity", "iterations=1", *TINY[1:])
-    with pytest.raises(SystemExit) as caught:
-        run_cli(cli, ["compare", "parity", "--out", str(tmp_path / "report")])
-    assert caught.value.code == 2
-    assert "unknown kind of comparison 'parity'" in capsys.readouterr().err
-    assert not (tmp_path / "report").exists()
+    assert "addition/subtraction" in lab(capsys, "compare", "parity", "--out", str(tmp_path / "report"))
+    assert (tmp_path / "report" / "report.html").is_file()
 
 
 def test_a_grid_of_a_file_is_the_space_of_its_run_for_good(tmp_path):
