@@ -1,7 +1,9 @@
 """The search for PPO's settings where the policy also chooses which pair of entry and backend is next.
 
 `lab sweep table_ppo_pairs` is 24 trials of Optuna's under ASHA, each of 160,000 environment steps at most, judged by
-the churn ratio on validation scenarios.
+the churn ratio on validation scenarios. It gains nothing: the best (a learning rate of 0.0126, an entropy of 0.095, a
+gamma of 0.05, a lambda of 0.67, 32 units, minibatches of 1,504) has 1.452, and with three new seeds 1.461 where the
+default has 1.458, in ranges of 1.453 to 1.470 and 1.450 to 1.463.
 """
 
 from ray import tune
