@@ -11,6 +11,7 @@ from lab.config import Config, parse
 from lab.errors import RequestError, WorkError
 from lab.experiment import Experiment, require_device
 from lab.files import settle_directory, write_text
+from lab.paths import CHECKPOINT
 from lab.reports import check_metrics, failure_reason
 from lab.runs import Plan, Run, RunStatus, Trial
 from lab.timing import check_tree
@@ -145,7 +146,7 @@ def train(experiment: Experiment, run: Run, trackers: Iterable[Tracker] = ()) ->
 
 
 def _train_trial(experiment: Experiment, config: Config, run: Run, trial: Trial, tracking: Tracking) -> None:
-    folder = run.trial_folder(trial.index) / "checkpoint"
+    folder = run.trial_folder(trial.index) / CHECKPOINT
     settle_directory(folder)
     index = trial.index
     resume = folder if folder.is_dir() else None

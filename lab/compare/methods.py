@@ -16,7 +16,17 @@ from lab.tables.learned import DESCRIPTION, MODEL, family_of, split_trial
 from lab.tables.learned import UNTRAINED as UNTRAINED_TENSORS
 from lab.tables.registry import Builder, get, spectrum
 
-__all__ = ["ENOUGH_SEEDS", "FAMILIES", "Kind", "Method", "Training", "finished_runs", "methods", "seeds_note"]
+__all__ = [
+    "ENOUGH_SEEDS",
+    "FAMILIES",
+    "Kind",
+    "Method",
+    "Training",
+    "finished_runs",
+    "folders_of_kind",
+    "methods",
+    "seeds_note",
+]
 
 Kind = Literal["classical", "supervised", "ppo", "es", "rl", "learned"]
 BASELINE = "maglev"
@@ -185,6 +195,34 @@ def finished_runs(kind: str) -> list[Run]:
         if run.manifest.status == "finished" and best is not None and _has_artefact(run, best) and kind_of(run) == kind:
             newest[run.manifest.experiment] = run
     return list(newest.values())
+
+
+def folders_of_kind(names: Sequence[str], kind: str, experiments: str) -> list[Path]:
+    """The folders of the runs of one kind that `names` stand for, each once.
+
+    Args:
+        names: runs; the newest finished one of each experiment of the kind if none.
+        kind: `lab.compare.kinds`, and the name of an experiment of it.
+        experiments: which experiments are of it, in words.
+
+    Raises:
+        RequestError: an unknown run, one of another kind, one trial of a run, or no names and no finished run.
+    """
+    if not names:
+        folders = [run.folder for run in finished_runs(kind)]
+        if not folders:
+            raise RequestError(f"expected a finished run of {experiments}, but there is none: lab train {kind}")
+        return folders
+    folders = []
+    for name in names:
+        plain, trial = split_trial(name)
+        if trial is not None:
+            raise RequestError(f"expected a run, since one seed is not a result, but got trial {trial} of {plain!r}")
+        run = Run(find_run(plain))
+        if kind_of(run) != kind:
+            raise RequestError(f"expected a run of {experiments}, but got {run.name}")
+        folders.append(run.folder)
+    return list(dict.fromkeys(folders))
 
 
 def _labels(found: list[tuple[Run, int | None]]) -> list[str]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.compare.kinds import kind_of
 from lab.compare.l1 import sign_words, words
 from lab.compare.l1.analysis import Row
 from lab.compare.l1.document import document
@@ -17,13 +16,10 @@ from lab.compare.l1.measured import Measured, measure
 from lab.compare.l1.report import render
 from lab.compare.l1.sign_figures import draw_signs
 from lab.compare.l1.success import DECIDES, SUCCESS
-from lab.compare.methods import finished_runs
+from lab.compare.methods import folders_of_kind
 from lab.compare.output import refuse_report, write_report
 from lab.compare.provenance import claimed, note_readings, origin, provenance, read_before
-from lab.errors import RequestError
-from lab.paths import find_run
 from lab.runs import Run
-from lab.tables.learned import split_trial
 
 __all__ = ["KIND", "LENGTHS", "Comparison", "compare", "rows"]
 
@@ -124,7 +120,7 @@ def compare(
     out = Path(out)
     refuse_report(out, force=force)
     question = Question(LENGTHS, SEQUENCES if count is None else count)
-    with claimed(_find(names)) as runs:
+    with claimed(folders_of_kind(names, KIND, "l1_norm or l1_signs")) as runs:
         measured = measure(runs, question, progress)
         before = {run.name: read_before(run) for run in runs}
         note_readings(_readings(runs, measured))
@@ -182,25 +178,6 @@ def _table(found: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         ]
         for row in found
     ]
-
-
-def _find(names: Sequence[str]) -> list[Path]:
-    """The folders of the runs that `names` stand for, each once."""
-    if not names:
-        folders = [run.folder for run in finished_runs(KIND)]
-        if not folders:
-            raise RequestError("expected a finished run of l1_norm or l1_signs, but there is none: lab train l1_norm")
-        return folders
-    folders = []
-    for name in names:
-        plain, trial = split_trial(name)
-        if trial is not None:
-            raise RequestError(f"expected a run, since one seed is not a result, but got trial {trial} of {plain!r}")
-        run = Run(find_run(plain))
-        if kind_of(run) != KIND:
-            raise RequestError(f"expected a run of l1_norm or l1_signs, but got {run.name}")
-        folders.append(run.folder)
-    return list(dict.fromkeys(folders))
 
 
 def _readings(runs: Sequence[Run], measured: Measured) -> Iterator[tuple[Run, str, Sequence[int]]]:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.compare.kinds import kind_of
-from lab.compare.methods import finished_runs
+from lab.compare.methods import folders_of_kind
 from lab.compare.output import refuse_report, write_report
 from lab.compare.parity import words
 from lab.compare.parity.analysis import Analysis, Row, analyse
@@ -21,9 +20,7 @@ from lab.compare.parity.report import render
 from lab.compare.parity.sentences import RATE, RATES
 from lab.compare.provenance import claimed, note_readings, origin, provenance, read_before
 from lab.errors import RequestError
-from lab.paths import find_run
 from lab.runs import Run
-from lab.tables.learned import split_trial
 from lab.tasks.parity.fit import OBJECTIVE
 
 __all__ = ["KIND", "Comparison", "compare"]
@@ -116,7 +113,7 @@ def compare(
     out = Path(out)
     refuse_report(out, force=force)
     question = Question(count)
-    with claimed(_find(names)) as runs:
+    with claimed(folders_of_kind([name.removeprefix(f"{KIND}:") for name in names], KIND, "parity")) as runs:
         for run in runs:
             if not any(trial.status in ("finished", "stopped") for trial in run.trials.values()):
                 raise RequestError(f"expected a run with a trial that left a network, but {run.name} has none")
@@ -129,25 +126,6 @@ def compare(
     content = document(analyses, question, runs, figures, {**provenance(), "runs": origins})
     written = write_report(out, render(content, figures), content, figures)
     return Comparison(analyses, content, written.html, written.json, written.figures)
-
-
-def _find(names: Sequence[str]) -> list[Path]:
-    """The folders of the runs that `names` stand for, each once."""
-    if not names:
-        folders = [run.folder for run in finished_runs(KIND)]
-        if not folders:
-            raise RequestError("expected a finished run of parity, but there is none: lab train parity")
-        return folders
-    folders = []
-    for name in names:
-        plain, trial = split_trial(name.removeprefix(f"{KIND}:"))
-        if trial is not None:
-            raise RequestError(f"expected a run, since one seed is not a result, but got trial {trial} of {plain!r}")
-        run = Run(find_run(plain))
-        if kind_of(run) != KIND:
-            raise RequestError(f"expected a run of parity, but got {run.name}")
-        folders.append(run.folder)
-    return list(dict.fromkeys(folders))
 
 
 def _measure(methods: Sequence[Method], question: Question, progress: Progress) -> list[Analysis]:

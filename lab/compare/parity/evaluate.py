@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lab.compare.parity.load import Loaded
 from lab.errors import RequestError
+from lab.tasks.parity.data import Part
 from lab.tasks.parity.groups import fixed_groups
 
 __all__ = ["Answers", "Question", "answers_of", "refuse_another"]
@@ -75,7 +76,7 @@ class Answers:
         confusion: true class and rebuilt class, how often, (n, n).
         base_confusion: true class and the base model's, (n, n).
         extra: servers beside the k of the queries.
-        first: the share of rebuilt predictions that are right where samples are grouped as they come.
+        first: the share of rebuilt predictions that are right in the first order, in which trainings are measured.
     """
 
     base: Floats
@@ -107,7 +108,7 @@ def _answers(loaded: Loaded, question: Question) -> Answers:
     samples, k = question.samples(len(data.test)), scheme.k
     orders = question.orders(samples)
     inputs, labels = data.test.inputs[:samples], data.test.labels[:samples]
-    own = loaded.predictions(inputs)
+    own = loaded.predictions(Part(inputs, labels))
     said = own.argmax(-1)
     groups, counts = (torch.from_numpy(array) for array in fixed_groups(samples, k, orders))
     shape = (len(scheme.erasures), samples)

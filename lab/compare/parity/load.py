@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lab.compare.parity.methods import Member
 from lab.errors import RequestError
 from lab.files import read_json
+from lab.paths import CHECKPOINT
 from lab.runs import ARTEFACT
 from lab.tasks.parity import ParityConfig
-from lab.tasks.parity.base_models import base_model, stored_base_model, untrained_base_model
+from lab.tasks.parity.base_models import base_model, logits, stored_base_model, untrained_base_model
 from lab.tasks.parity.checkpoint import load, load_state
 from lab.tasks.parity.codes import Scheme
-from lab.tasks.parity.data import Dataset
+from lab.tasks.parity.data import Dataset, Part
 from lab.tasks.parity.scheme_of import data_of, make_scheme, output_of
 from lab.tensor_files import read_tensors
 
@@ -42,11 +42,9 @@ class Loaded:
     scheme: Scheme
     recorded: dict[str, float]
 
-    @torch.no_grad()
-    def predictions(self, inputs: Tensor) -> Tensor:
-        """What the base model hands out for inputs (N, C, H, W): float32 (N, n)."""
-        found = [self.base(self.data.scaled(part)) for part in inputs.split(512)]
-        return output_of(self.config)(torch.cat(found))
+    def predictions(self, part: Part) -> Tensor:
+        """What the base model hands out for each sample: float32 (N, n)."""
+        return output_of(self.config)(logits(self.base, self.data, part, self.config.device))
 
 
 def load_member(member: Member) -> Loaded:
@@ -82,7 +80,7 @@ def load_member(member: Member) -> Loaded:
 def _checkpoint(member: Member) -> Path | None:
     """The directory of the last whole checkpoint, where this machine sees it."""
     said = member.run.trials[member.trial].checkpoint
-    places = [member.run.trial_folder(member.trial) / "checkpoint", *([Path(said)] if said else [])]
+    places = [member.run.trial_folder(member.trial) / CHECKPOINT, *([Path(said)] if said else [])]
     return next((place for place in places if (place / "progress.json").is_file()), None)
 
 

@@ -88,7 +88,7 @@ def test_what_is_counted_is_what_a_training_counts(fields, groupings):
     loaded = load_member(member(make_run(seeds(1, **fields))))
     test = loaded.data.test
     found = answers_of(loaded, Question(groupings=groupings))
-    said = measure(loaded.scheme, loaded.data, test, loaded.predictions(test.inputs), 0.05, groupings)
+    said = measure(loaded.scheme, loaded.data, test, loaded.predictions(test), 0.05, groupings)
     assert found.accuracy.mean() == pytest.approx(said["accuracy"])
     assert found.degraded.mean() == pytest.approx(said["degraded_accuracy"])
     assert found.agreement.mean() == pytest.approx(said["reconstruction"])
