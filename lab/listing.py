@@ -119,6 +119,7 @@ def _tables() -> Section:
             ("supervised", "a trained table_supervised run"),
             ("ppo", "a trained table_ppo run"),
             ("es", "a trained table_es run"),
+            ("lookahead", "a trained table_lookahead run"),
             ("rl", "a trained run of table_dqn, table_one_shot, table_bandit or table_rl_grid"),
         )
     ]

@@ -10,7 +10,7 @@ An artefact is a directory with two or three files:
 Nothing in it is code: the architecture is a name in `ARCHITECTURES`, the tensors are safetensors. What stands behind a
 name is a factory `(options) -> TableModel`, imported when it is first asked for.
 
-Names: `supervised:<run>`, `ppo:<run>`, `es:<run>` and `rl:<run>` stand for the best trial (by validation) of a run,
+Names: `supervised:<run>`, `ppo:<run>`, `es:<run>`, `lookahead:<run>` and `rl:<run>` stand for the best trial (by validation) of a run,
 `<run>#3` for its trial 3, `learned:<directory>` for an artefact anywhere; a trailing `@untrained` for the network
 before training. Paths may hold `@` and `#` themselves.
 """
@@ -60,6 +60,7 @@ ARCHITECTURES = {
     "rankings": "lab.tables.rankings:table_of_rankings",
     "arm": "lab.tables.arm:table_of_arm",
     "capped": "lab.tables.capped:table_of_capped",
+    "lookahead": "lab.tables.lookahead:table_of_lookahead",
 }
 """Architecture -> `module:attribute` of the factory of its models. A constant: no name from a file is ever imported."""
 
@@ -67,6 +68,7 @@ FAMILIES = {
     "supervised": ("notebook", "equivariant"),
     "ppo": ("sequential",),
     "es": ("priced",),
+    "lookahead": ("lookahead",),
     "rl": ("sequential", "notebook", "equivariant", "arm"),
     "learned": tuple(ARCHITECTURES),
 }

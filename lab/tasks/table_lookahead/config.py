@@ -1,0 +1,47 @@
+"""What a search for roles is told."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from lab.tables.lookahead import MAX_LEVEL, LookaheadOptions
+from lab.tasks.leaves import LeavesConfig
+
+__all__ = ["TableLookaheadConfig"]
+
+
+class TableLookaheadConfig(LeavesConfig):
+    """Coordinate search over what each number of backends does: policy search on top of policy improvement.
+
+    Any-hash universe, stateless, exactly even. An iteration visits one number: other roles for it, and then other
+    prices, are tried on the same fresh fleets, and kept where they are shown to move less.
+    """
+
+    seed: int = Field(default=0, ge=0, description="of the fleets")
+    iterations: int = Field(default=138, ge=1, description="visits; numbers are visited in turn, from the lowest")
+    device: Literal["cpu"] = Field(default="cpu", description="tables are built with NumPy")
+    threads: int = Field(default=1, ge=1, le=256, description="reserved for a trial; one is used")
+    size: int = Field(default=47, ge=2, le=512, description="entries of a table; roles serve no other size")
+    joiners: int = Field(default=16, ge=1, le=64, description="backends that may join, asked about by each table")
+    furthest: int = Field(default=1, ge=1, le=MAX_LEVEL, description="how many changes ahead a number may look")
+    start: Literal["none", "learned"] = Field(
+        default="learned", description="prices begun with: `none`, or those of `learned`, the builder"
+    )
+    fleets: int = Field(default=32, ge=2, description="fleets that each candidate of a visit is tried on, of a number")
+    validate_every: int = Field(
+        default=46, ge=1, description="visits between two validations; the first and the last are always validated"
+    )
+    validation_pairs: int = Field(default=100, ge=1, description="fleets of each number that a validation has")
+    checkpoint_every: int = Field(default=23, ge=1, description="visits between two checkpoints")
+
+    @property
+    def options(self) -> LookaheadOptions:
+        """The size, and the backends that may join."""
+        return LookaheadOptions(size=self.size, joiners=self.joiners)
+
+    @property
+    def visited(self) -> tuple[int, ...]:
+        """The numbers that are visited: those of which one leaves, and those with one less, from the lowest."""
+        return tuple(sorted({number for n in self.numbers for number in (n - 1, n)} - {1}))
