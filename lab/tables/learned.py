@@ -10,9 +10,9 @@ An artefact is a directory with two or three files:
 Nothing in it is code: the architecture is a name in `ARCHITECTURES`, the tensors are safetensors. What stands behind a
 name is a factory `(options) -> TableModel`, imported when it is first asked for.
 
-Names: `supervised:<run>`, `ppo:<run>`, `es:<run>`, `lookahead:<run>` and `rl:<run>` stand for the best trial (by validation) of a run,
-`<run>#3` for its trial 3, `learned:<directory>` for an artefact anywhere; a trailing `@untrained` for the network
-before training. Paths may hold `@` and `#` themselves.
+Names: `supervised:<run>`, `ppo:<run>`, `es:<run>`, `lookahead:<run>` and `rl:<run>` stand for the best trial (by
+validation) of a run, `<run>#3` for its trial 3, `learned:<directory>` for an artefact anywhere; a trailing `@untrained`
+for the network before training. Paths may hold `@` and `#` themselves.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The experiments of reinforcement learning and of slack, as a person asks for them."""
+"""The experiments of reinforcement learning, of slack and of looking ahead, as a person asks for them."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,19 @@ import pytest
 import experiments  # noqa: F401  # registers them
 from lab.experiment import get
 
-NAMES = ("table_bandit", "table_dqn", "table_one_shot", "table_ppo_pairs", "table_rl_grid", "table_slack")
+NAMES = (
+    "table_bandit",
+    "table_dqn",
+    "table_one_shot",
+    "table_ppo_pairs",
+    "table_rl_grid",
+    "table_slack",
+    "table_lookahead",
+)
 SMALL = {
     "table_bandit": {"iterations": 1, "pulls": 4, "validation_pairs": 4},
     "table_one_shot": {"iterations": 1, "steps": 1, "batch_size": 2, "tables": 2, "validation_scenarios": 4},
+    "table_lookahead": {"iterations": 1, "fleets": 2, "validation_pairs": 2},
     "table_slack": {"iterations": 1, "fleets": 1, "leaves": (3,), "validation_pairs": 2},
 }
 

@@ -15,12 +15,12 @@ __all__ = ["TableLookaheadConfig"]
 class TableLookaheadConfig(LeavesConfig):
     """Coordinate search over what each number of backends does: policy search on top of policy improvement.
 
-    Any-hash universe, stateless, exactly even. An iteration visits one number: other roles for it, and then other
-    prices, are tried on the same fresh fleets, and kept where they are shown to move less.
+    Any-hash universe, stateless, exactly even. An iteration visits the step from one number of backends to one less:
+    other roles for both, and then other prices, are tried on the same fresh fleets, and kept where they move less.
     """
 
     seed: int = Field(default=0, ge=0, description="of the fleets")
-    iterations: int = Field(default=138, ge=1, description="visits; numbers are visited in turn, from the lowest")
+    iterations: int = Field(default=92, ge=1, description="visits; `leaves` are visited in turn")
     device: Literal["cpu"] = Field(default="cpu", description="tables are built with NumPy")
     threads: int = Field(default=1, ge=1, le=256, description="reserved for a trial; one is used")
     size: int = Field(default=47, ge=2, le=512, description="entries of a table; roles serve no other size")
@@ -29,7 +29,9 @@ class TableLookaheadConfig(LeavesConfig):
     start: Literal["none", "learned"] = Field(
         default="learned", description="prices begun with: `none`, or those of `learned`, the builder"
     )
-    fleets: int = Field(default=32, ge=2, description="fleets that each candidate of a visit is tried on, of a number")
+    fleets: int = Field(
+        default=64, ge=2, description="fleets of a number that the best candidates of a visit are tried on"
+    )
     validate_every: int = Field(
         default=46, ge=1, description="visits between two validations; the first and the last are always validated"
     )
@@ -40,8 +42,3 @@ class TableLookaheadConfig(LeavesConfig):
     def options(self) -> LookaheadOptions:
         """The size, and the backends that may join."""
         return LookaheadOptions(size=self.size, joiners=self.joiners)
-
-    @property
-    def visited(self) -> tuple[int, ...]:
-        """The numbers that are visited: those of which one leaves, and those with one less, from the lowest."""
-        return tuple(sorted({number for n in self.numbers for number in (n - 1, n)} - {1}))

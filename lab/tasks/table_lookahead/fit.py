@@ -1,15 +1,19 @@
-"""The search: numbers of backends are visited in turn, and each takes the role and the prices that move least."""
+"""The search: steps from a number of backends to one less are visited in turn, each for the roles and prices of both.
+
+Candidates of a visit are tried on the same fleets and thinned out by successive halving (Jamieson and Talwalkar, 2016).
+"""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from safetensors.torch import save as dump_tensors
 
 from envs.scenarios import ScenarioBatch, churn_batch, stream
@@ -31,8 +35,23 @@ OBJECTIVE = "validation/excess"
 
 _PROGRESS, _CURRENT = "progress.json", "current.safetensors"
 
-_SIDES = ((HEAVIEST, 0), (0, HEAVIEST), (HEAVIEST, HEAVIEST), (HEAVIEST, 3), (3, HEAVIEST))
-"""Weights of the votes from below and above that are tried."""
+_OFF, _DOWN, _UP, _BOTH = (0, 0), (HEAVIEST, 0), (0, HEAVIEST), (HEAVIEST, HEAVIEST)
+
+_PAIRS = (
+    ((0, *_OFF), (0, *_OFF)),
+    ((1, *_DOWN), (0, *_OFF)),
+    ((0, *_OFF), (1, *_UP)),
+    ((2, *_DOWN), (1, *_UP)),
+    ((1, *_DOWN), (2, *_UP)),
+    ((1, *_BOTH), (1, *_BOTH)),
+    ((2, *_BOTH), (1, *_BOTH)),
+    ((1, *_BOTH), (2, *_BOTH)),
+    ((1, HEAVIEST, 3), (1, 3, HEAVIEST)),
+)
+"""Roles that are tried for a number of backends and for one less: who leads, who follows, and who does both."""
+
+_FIRST = 32
+"""Fleets that all candidates are tried on; each time the better half goes on to twice as many."""
 
 _STEP = UNIT // 20
 
@@ -52,7 +71,7 @@ class Progress(Config):
     seconds: float = 0.0
     pairs: int = 0
     best_score: float | None = None
-    validation: dict[str, float] = {}
+    validation: dict[str, float] = Field(default_factory=dict)
 
 
 def _begin(config: TableLookaheadConfig) -> LookaheadTables:
@@ -73,62 +92,86 @@ def _needless(tables: LookaheadTables, fleets: ScenarioBatch) -> NDArray[np.floa
     return transition_scores(before, after, fleets.before, fleets.after).excess
 
 
-def _roles(config: TableLookaheadConfig) -> Iterator[tuple[int, int, int]]:
-    yield 0, 0, 0
-    for level in range(1, config.furthest + 1):
-        for below, above in _SIDES:
-            yield level, below, above
+State = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Roles and prices of a number of backends and of one less: int64 (2, 3) and (2, size + 1)."""
 
 
-def _prices(current: NDArray[np.int64], n: int, size: int) -> Iterator[NDArray[np.int64]]:
-    """Other prices for n backends: none, all floors first, and the last entry or every entry a little dearer or not."""
-    floor = size // n
-    entries = np.arange(floor + 1)
-    last = entries == floor
-    yield np.zeros_like(current[: floor + 1])
-    yield np.where(last, 2 * UNIT, 0)
-    for step in (-4 * _STEP, -_STEP, _STEP, 4 * _STEP):
-        yield (current[: floor + 1] + step * last).clip(-MAX_PRICE * UNIT, MAX_PRICE * UNIT)
-    for step in (-_STEP, _STEP):
-        yield (current[: floor + 1] + step * entries).clip(-MAX_PRICE * UNIT, MAX_PRICE * UNIT)
+def _roles(state: State, furthest: int) -> Iterator[State]:
+    """Other roles for both, and for either alone."""
+    now, prices = state
+    for pair in _PAIRS:
+        roles = np.array(pair)
+        if roles[:, 0].max() <= furthest:
+            yield roles, prices
+            yield np.stack([roles[0], now[1]]), prices
+            yield np.stack([now[0], roles[1]]), prices
+
+
+def _prices(state: State, n: int, size: int) -> Iterator[State]:
+    """Other prices for either: none, all floors first, and the last entry or every entry a little dearer or not."""
+    roles, now = state
+    for row, number in enumerate((n, n - 1)):
+        entries = np.arange(size + 1)
+        last, within = entries == size // number, entries <= size // number
+        rows = [np.zeros_like(entries), 2 * UNIT * last]
+        rows += [now[row] + step * last for step in (-4 * _STEP, -_STEP, _STEP, 4 * _STEP)]
+        rows += [now[row] + step * entries * within for step in (-_STEP, _STEP)]
+        for each in rows:
+            prices = now.copy()
+            prices[row] = each.clip(-MAX_PRICE * UNIT, MAX_PRICE * UNIT)
+            yield roles, prices
 
 
 class _Visit:
-    """One number, and the fleets that its candidates are tried on."""
+    """One step, from n backends to one less, and the fleets that its candidates are tried on."""
 
     def __init__(self, config: TableLookaheadConfig, tables: LookaheadTables, n: int, iteration: int) -> None:
         self._tables = tables
-        self._n = n
-        # Tables that look `furthest` see the number from that far.
-        near = range(n - config.furthest, n + config.furthest + 1)
+        self._rows = [n, n - 1]
+        # Tables that look `furthest` see a number from that far.
+        near = range(n - 1 - config.furthest, n + config.furthest + 1)
         self._fleets = [
             churn_batch(config.size, each, config.fleets, stream("train", config.seed, iteration, each))
             for each in config.numbers
             if each in near or each - 1 in near
         ]
         self.pairs = 0
-        self.excess = self._measure()
+        self.excess = float("nan")
 
-    def _measure(self) -> NDArray[np.float64]:
-        self.pairs += sum(map(len, self._fleets))
-        return np.stack([_needless(self._tables, fleets) for fleets in self._fleets])
+    @property
+    def state(self) -> State:
+        """Roles and prices of the two numbers."""
+        return self._tables.roles[self._rows].copy(), self._tables.prices[self._rows].copy()
 
-    def improve(self, rows: NDArray[np.int64], candidates: Iterator[NDArray[np.int64]]) -> None:
-        """Puts the best candidate into row n of `rows`, where it moves less than what is there by a standard error."""
-        kept = rows[self._n].copy()
-        best, least = kept, 0.0
-        found = self.excess
-        for candidate in candidates:
-            if np.array_equal(rows[self._n], candidate):
-                continue
-            rows[self._n] = candidate
-            excess = self._measure()
-            more = (excess - self.excess).sum(axis=0)
-            error = more.std(ddof=1) / np.sqrt(len(more))
-            if more.mean() < -error and more.mean() < least:
-                best, least, found = candidate, more.mean(), excess
-            rows[self._n] = kept
-        rows[self._n], self.excess = best, found
+    def _put(self, state: State) -> None:
+        self._tables.roles[self._rows], self._tables.prices[self._rows] = state
+
+    def _measure(self, state: State, fleets: slice) -> NDArray[np.float64]:
+        """Excess, summed over the numbers whose steps see these two, for each of `fleets`."""
+        self._put(state)
+        self.pairs += len(self._fleets) * (fleets.stop - fleets.start)
+        return np.sum([_needless(self._tables, each.select(fleets)) for each in self._fleets], axis=0)
+
+    def improve(self, candidates: Iterable[State]) -> None:
+        """Takes the best candidate, found by successive halving, if it moves less by a standard error."""
+        kept = self.state
+        count = len(self._fleets[0])
+        left = list({(roles.tobytes(), prices.tobytes()): (roles, prices) for roles, prices in candidates}.values())
+        found = [np.zeros(0) for _ in (kept, *left)]
+        tried = 0
+        while tried < count:
+            more = slice(tried, min(count, max(2 * tried, _FIRST)))
+            found = [
+                np.append(values, self._measure(state, more))
+                for values, state in zip(found, (kept, *left), strict=True)
+            ]
+            tried = more.stop
+            best = sorted(range(len(left)), key=lambda place: found[place + 1].mean())[: max(1, len(left) // 2)]
+            left, found = [left[place] for place in best], [found[0], *(found[place + 1] for place in best)]
+        gains = found[0] - found[1]
+        taken = gains.mean() > gains.std(ddof=1) / np.sqrt(count)
+        self._put(left[0] if taken else kept)
+        self.excess = float(found[int(taken)].mean() / len(self._fleets))
 
 
 def fit(config: TableLookaheadConfig, report: Report, *, resume: Path | None = None) -> Result:
@@ -137,8 +180,8 @@ def fit(config: TableLookaheadConfig, report: Report, *, resume: Path | None = N
     Args:
         config: the search.
         report: called once a visit with `iteration`, `seconds`, `pairs` (before/after pairs that tables were built
-            for), `number` (of backends, the one visited), `train/excess` (mean over the fleets of the visit, with what
-            was kept) and the last validation.
+            for), `number` (of backends, the upper one of the step), `train/excess` (mean over the fleets of the visit,
+            with what was kept) and the last validation.
         resume: a checkpoint directory that a fit wrote.
 
     Raises:
@@ -160,10 +203,10 @@ def fit(config: TableLookaheadConfig, report: Report, *, resume: Path | None = N
     metrics: dict[str, float] = {}
     pairs, best_score, validation = progress.pairs, progress.best_score, progress.validation
     for iteration in range(progress.iteration + 1, config.iterations + 1):
-        n = config.visited[(iteration - 1) % len(config.visited)]
+        n = config.numbers[(iteration - 1) % len(config.numbers)]
         visit = _Visit(config, tables, n, iteration)
-        visit.improve(tables.roles, (np.array(role) for role in _roles(config)))
-        visit.improve(tables.prices, _padded(_prices(tables.prices[n], n, config.size), config.size + 1))
+        visit.improve(_roles(visit.state, config.furthest))
+        visit.improve(_prices(visit.state, n, config.size))
         pairs += visit.pairs
         last = iteration == config.iterations
         if iteration == 1 or last or iteration % config.validate_every == 0:
@@ -176,7 +219,7 @@ def fit(config: TableLookaheadConfig, report: Report, *, resume: Path | None = N
             "seconds": seconds,
             "pairs": float(pairs),
             "number": float(n),
-            "train/excess": float(visit.excess.mean()),
+            "train/excess": visit.excess,
             **validation,
         }
         if last or iteration % config.checkpoint_every == 0:
@@ -189,11 +232,6 @@ def fit(config: TableLookaheadConfig, report: Report, *, resume: Path | None = N
         else:
             report(metrics, None)
     return Result(metrics)
-
-
-def _padded(rows: Iterator[NDArray[np.int64]], length: int) -> Iterator[NDArray[np.int64]]:
-    for row in rows:
-        yield np.pad(row, (0, length - len(row)))
 
 
 def _copied(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
