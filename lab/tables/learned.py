@@ -12,7 +12,8 @@ name is a factory `(options) -> TableModel`, imported when it is first asked for
 
 Names: `supervised:<run>`, `ppo:<run>`, `es:<run>`, `lookahead:<run>` and `rl:<run>` stand for the best trial (by
 validation) of a run, `<run>#3` for its trial 3, `learned:<directory>` for an artefact anywhere; a trailing `@untrained`
-for the network before training. Paths may hold `@` and `#` themselves.
+for the network before training. Paths may hold `@` and `#` themselves. `preset:<name>` is an artefact that comes with
+the lab, for what no builder of a fixed name stands for.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from torch import Tensor
 from lab.errors import RequestError, unknown_name
 from lab.files import read_json, sha256, write_bytes, write_json
 from lab.paths import MANIFEST, find_run, trial_folder
+from lab.tables.preset import PRESETS
 from lab.tables.registry import Builder, register_family
 from lab.tensor_files import read_tensors
 
@@ -71,6 +73,7 @@ FAMILIES = {
     "lookahead": ("lookahead",),
     "rl": ("sequential", "notebook", "equivariant", "arm"),
     "learned": tuple(ARCHITECTURES),
+    "preset": tuple(ARCHITECTURES),
 }
 """Family of builders -> the architectures that belong to it. Where an artefact is of several, it names its own."""
 
@@ -223,7 +226,12 @@ def _load_member(family: str, rest: str) -> Builder:
     """The builder `<family>:<rest>`."""
     name = f"{family}:{rest}"
     where, state = _split_state(name, rest)
-    directory = Path(where).absolute() if family == "learned" else _trial(name, where)
+    if family == "learned":
+        directory = Path(where).absolute()
+    elif family == "preset":
+        directory = _preset(where)
+    else:
+        directory = _trial(name, where)
     description = _description(directory)
     if description["architecture"] not in FAMILIES[family]:
         fits = [other for other, members in FAMILIES.items() if description["architecture"] in members]
@@ -270,6 +278,14 @@ def _split_state(name: str, rest: str) -> tuple[str, str]:
     if at and "/" not in state and not any(Path(path).exists() for path in (rest, rest.rpartition("#")[0] or rest)):
         raise unknown_name(f"state of a network after the @ of {name!r}", state, ("trained", "untrained"))
     return rest, "trained"
+
+
+def _preset(name: str) -> Path:
+    """The folder of an artefact that comes with the lab."""
+    known = sorted(path.parent.name for path in PRESETS.glob(f"*/{DESCRIPTION}"))
+    if name not in known:
+        raise unknown_name("table that comes with the lab", name, known)
+    return PRESETS / name
 
 
 def _trial(name: str, rest: str) -> Path:
