@@ -1,11 +1,17 @@
 """What every test stands on: runs of its own, and no Ray token of the person who runs the suite."""
 
+import os
 import secrets
 import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Several test processes share the cores, and threads that wait for one another's core burn many times the work. Set
+# before torch and NumPy are imported, and for all processes that tests start, unless a person says otherwise.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
 
 # No test asserts a time, hypothesis included.
 settings.register_profile("lab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
