@@ -14,8 +14,8 @@ __all__ = ["one_thread"]
 def one_thread() -> Iterator[None]:
     """One thread of torch, for the length of a block or of the function that this decorates.
 
-    What networks of a few thousand weights compute in a step is too small to be shared out: with two threads it takes
-    as long on a machine that is idle, and thirty times as long where the second one waits for a core.
+    What small networks compute in a step is too little to be shared out: where the second thread waits for a core,
+    the tables of a policy that gives out entries take thirty times as long.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
