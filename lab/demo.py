@@ -15,12 +15,11 @@ from lab.work import start_sweep
 
 __all__ = ["demo"]
 
-_SWEEPS = (("table_ppo", 4, ("iterations=30",)), ("table_supervised", 4, ("validation_scenarios=128",)))
+_SWEEPS = (("table_ppo", 4, ("iterations=30",)), ("table_supervised", 4, ()))
 """Experiment, trials, fields: enough to beat the untrained networks by far."""
 
-_L1_SAMPLES, _L1_FIXED = 48, ("width=16", "batch_size=32", "iterations=2", "steps=300")
-"""Of one shape each, the trials of a cell train as one. The steps are those of `quick`, with half the validations,
-which read so long sequences that they take most of the time."""
+_L1_SAMPLES, _L1_FIXED = 48, ("width=16", "batch_size=32")
+"""Of one shape each, the trials of a cell train as one."""
 
 _CLASSICAL = (
     "maglev",
