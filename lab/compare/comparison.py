@@ -20,6 +20,7 @@ from lab.compare.output import refuse_report, write_report
 from lab.compare.provenance import claimed, note_readings, origin, provenance, read_before
 from lab.compare.report import document, render
 from lab.compare.suites import Suite, suite
+from lab.compare.threads import one_thread
 from lab.errors import RequestError
 from lab.runs import Run
 from lab.tables.registry import get
@@ -83,6 +84,7 @@ class Comparison:
         return columns, rows
 
 
+@one_thread()
 def compare(
     names: Sequence[str] = (),
     suites: Sequence[str] = (),

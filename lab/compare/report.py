@@ -62,7 +62,7 @@ def document(
         "lead": answer.lead(analyses),
         "answer": [asdict(row) for row in answer.answer_rows(analyses)],
         **provenance,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch threads: {torch.get_num_threads()}",
         "replicates": REPLICATES,
         "reduced": any(a.suite.count < a.suite.full for a in analyses),
         "summary": [{"heading": heading, "sentences": texts} for heading, texts in words.summary(analyses)],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lab.compare.quantiles import Floats
+from lab.compare.threads import one_thread
 from lab.errors import RequestError
 from lab.sweep.stack import Mapped, Stack
 from lab.tasks.l1_norm.artefact import MODEL, load_model
@@ -133,22 +133,11 @@ def score(
         shapes.setdefault(shape, []).append(name)
     entries = question.entries()
     found: dict[Any, Scores] = {}
-    with _one_thread():
+    with one_thread():
         for names in shapes.values():
             cells = [networks[name][1] for name in names]
             found |= dict(zip(names, _score(cells, entries, question, advance), strict=True))
     return {name: found[name] for name in networks}
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """A step of a scan is too small to be shared out: with two threads it takes several times as long as with one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def cost(networks: Mapping[Any, tuple[str, Cell]], question: Question) -> int:

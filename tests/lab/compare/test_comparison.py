@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+import torch
 
 from lab.compare import compare
 from lab.errors import RequestError
@@ -62,6 +63,14 @@ def test_a_comparison_writes_its_report_and_notes_its_readings(tmp_path):
             for a, b in zip(part["rows"], other["rows"], strict=True):
                 assert a["scores"] == b["scores"]
         assert old["differences"] == new["differences"]
+
+
+def test_a_comparison_computes_in_one_thread_and_leaves_the_callers(tmp_path, monkeypatch):
+    set_to = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(torch, "set_num_threads", set_to.append)
+    compare([], ["churn-47"], tmp_path / "out", builders=["maglev"], count=5)
+    assert set_to == [1, 3]
 
 
 def test_an_earlier_report_is_not_overwritten(tmp_path):

@@ -8,7 +8,9 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,7 +136,14 @@ def test_a_step_that_comes_again_at_another_time_leaves_no_mark(run: Run, databa
     assert steps(tracker, child) == [1]
 
 
-def test_a_new_database_is_made_without_a_word(run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_new_database_is_made_without_a_word(
+    run: Run,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    new_database: Callable[[Path], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lab.tracking.mlflow._open", new_database)
     MLflowTracker(tmp_path / "new" / DATABASE).start(run)
     out, err = capfd.readouterr()
     assert out == ""
