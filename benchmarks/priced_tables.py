@@ -55,15 +55,17 @@ def seconds(name: str, size: int, n: int, rounds: int) -> float:
     return min(times)
 
 
-def draw_excess(found: dict[str, np.ndarray], numbers: np.ndarray, count: int) -> None:
-    """Number of backends against needless moves, a line a builder with its interval."""
+def draw_excess(
+    found: dict[str, np.ndarray], numbers: np.ndarray, count: int, colors: dict[str, str], name_of_file: str
+) -> None:
+    """Number of backends against needless moves, a line a builder with its interval; the last one stands out."""
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
     for name, values in found.items():
         mean, half = 100 * values.T
-        axes.plot(numbers, mean, color=COLORS[name], lw=2.2 if name == LEARNED else 1.4, label=name)
-        axes.fill_between(numbers, mean - half, mean + half, color=COLORS[name], alpha=0.2, lw=0)
+        axes.plot(numbers, mean, color=colors[name], lw=2.2 if name == list(found)[-1] else 1.4, label=name)
+        axes.fill_between(numbers, mean - half, mean + half, color=colors[name], alpha=0.2, lw=0)
     for n in range(1, SIZE):
         if SIZE // n != SIZE // (n + 1) and n > 7:
             axes.axvline(n + 0.5, color="#9aa0a6", lw=0.8, ls=":", zorder=0)
@@ -74,7 +76,7 @@ def draw_excess(found: dict[str, np.ndarray], numbers: np.ndarray, count: int) -
     axes.set_xlim(numbers[0], numbers[-1])
     axes.set_ylim(bottom=0)
     axes.legend(title=f"mean of {count} fleets, 95 % band", frameon=False)
-    figure.savefig(HERE / "excess-by-n.png", dpi=120)
+    figure.savefig(HERE / name_of_file, dpi=120)
     plt.close(figure)
 
 
@@ -111,7 +113,7 @@ def main() -> None:
         cells = (f"{found[name][place, 0]:.4f} +- {found[name][place, 1]:.4f}" for name in COLORS)
         print(f"{n:>9}" + "".join(f"{cell:>28}" for cell in cells))
     print(f"{'mean':>9}" + "".join(f"{found[name][:, 0].mean():>28.4f}" for name in COLORS))
-    draw_excess(found, numbers, options.fleets)
+    draw_excess(found, numbers, options.fleets, COLORS, "excess-by-n.png")
     steps = load_file(FOLDER / MODEL)["steps"]
     draw_prices(steps)
 

@@ -22,6 +22,7 @@ register(
         fit=fit,
         space={
             "start": tune.choice(["none", "learned"]),
+            "look": tune.choice(["none", "both"]),
             "joiners": tune.choice([8, 16, 32]),
             "furthest": tune.choice([1, 2]),
             "fleets": tune.choice([32, 64, 128]),
@@ -29,19 +30,20 @@ register(
         metric=OBJECTIVE,
         mode="min",
         presets={
-            "quick": {"leaves": (7,), "iterations": 2, "fleets": 16, "joiners": 8, "start": "none"},
+            "quick": {"leaves": (7,), "iterations": 2, "joiners": 8, "start": "none", "look": "none"},
             "default": {},
             "suite": {
                 "leaves": (3, 5, 7, 10, 16, 27),
                 "furthest": 2,
                 "start": "none",
+                "look": "none",
                 "iterations": 12,
                 "fleets": 128,
                 "validate_every": 6,
                 "validation_pairs": 200,
                 "checkpoint_every": 3,
             },
-            "full": {"iterations": 184, "furthest": 2, "fleets": 256, "joiners": 32, "validation_pairs": 500},
+            "full": {"iterations": 138, "furthest": 2, "fleets": 256, "joiners": 32, "validation_pairs": 500},
         },
         samples=16,
     )

@@ -20,7 +20,7 @@ class TableLookaheadConfig(LeavesConfig):
     """
 
     seed: int = Field(default=0, ge=0, description="of the fleets")
-    iterations: int = Field(default=92, ge=1, description="visits; `leaves` are visited in turn")
+    iterations: int = Field(default=46, ge=1, description="visits; `leaves` are visited in turn")
     device: Literal["cpu"] = Field(default="cpu", description="tables are built with NumPy")
     threads: int = Field(default=1, ge=1, le=256, description="reserved for a trial; one is used")
     size: int = Field(default=47, ge=2, le=512, description="entries of a table; roles serve no other size")
@@ -29,13 +29,16 @@ class TableLookaheadConfig(LeavesConfig):
     start: Literal["none", "learned"] = Field(
         default="learned", description="prices begun with: `none`, or those of `learned`, the builder"
     )
+    look: Literal["none", "both"] = Field(
+        default="both", description="roles begun with: `none` looks; or all look one change ahead, to both sides"
+    )
     fleets: int = Field(
         default=64, ge=2, description="fleets of a number that the best candidates of a visit are tried on"
     )
     validate_every: int = Field(
         default=46, ge=1, description="visits between two validations; the first and the last are always validated"
     )
-    validation_pairs: int = Field(default=100, ge=1, description="fleets of each number that a validation has")
+    validation_pairs: int = Field(default=64, ge=1, description="fleets of each number that a validation has")
     checkpoint_every: int = Field(default=23, ge=1, description="visits between two checkpoints")
 
     @property

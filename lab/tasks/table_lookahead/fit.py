@@ -75,8 +75,10 @@ class Progress(Config):
 
 
 def _begin(config: TableLookaheadConfig) -> LookaheadTables:
-    """Tables that do not look yet, at the prices to begin with."""
+    """Tables of the roles and prices to begin with."""
     tables = LookaheadTables(config.options)
+    if config.look == "both":
+        tables.roles[2:] = (1, *_BOTH)
     if config.start == "learned":
         model = learned.model(FOLDER)
         assert isinstance(model, PricedTables)

@@ -41,6 +41,15 @@ def test_it_says_what_made_it():
     assert sum(path.stat().st_size for path in FOLDER.parent.rglob("*") if path.is_file()) < 300_000
 
 
+def test_what_comes_with_the_lab_is_a_builder_by_its_folders_name():
+    ids = [f"10.0.0.{i}:80" for i in range(9)]
+    np.testing.assert_array_equal(build("preset:learned-1", ids, 47), build("learned", ids, 47))
+    with pytest.raises(RequestError, match=r"'learned-2': expected one of .* Did you mean 'learned-1'"):
+        build("preset:learned-2", ids, 47)
+    with pytest.raises(RequestError, match="unknown table that comes with the lab"):
+        build("preset:../presets/learned-1", ids, 47)
+
+
 def test_it_takes_sizes_and_fleets_that_it_was_not_trained_on():
     ids = [f"10.0.0.{i}:80" for i in range(40)]
     loads = np.bincount(build("learned", ids, 1021))

@@ -23,6 +23,7 @@ TINY = {
     "validation_pairs": 20,
     "checkpoint_every": 1,
     "start": "none",
+    "look": "none",
 }
 
 
@@ -61,6 +62,13 @@ def test_it_keeps_the_best_by_validation(tmp_path):
     rows = run(tmp_path, iterations=6, validate_every=1)
     description = learned._description(tmp_path / "6")
     assert description["validation"]["excess"] == min(row[OBJECTIVE] for row in rows)
+
+
+def test_it_begins_with_all_looking_to_both_sides_if_told_so(tmp_path):
+    run(tmp_path, iterations=1, look="both")
+    before = learned._model(tmp_path / "1", learned.UNTRAINED, learned._description(tmp_path / "1"))
+    assert before.roles[2:].tolist() == [[1, 10, 10]] * 10
+    assert not before.roles[:2].any()
 
 
 def test_it_begins_with_the_prices_that_come_with_the_lab(tmp_path):
