@@ -34,6 +34,15 @@ register(
             # A quarter of a minute of one core.
             "default": {},
             "suite": {"leaves": (3, 5, 7, 10, 16, 27), "fleets": 200, "validation_pairs": 500},
+            # The same, by tables that look one change ahead: two minutes of one core for all prices of a seed.
+            "suite-ahead": {
+                "leaves": (3, 5, 7, 10, 16, 27),
+                "look": True,
+                "iterations": 1,
+                "fleets": 40,
+                "most_extra": 4,
+                "validation_pairs": 60,
+            },
             "full": {"iterations": 50, "fleets": 64, "validation_pairs": 1000},
         },
     )

@@ -3,8 +3,8 @@
 A stateless table can be no steadier than its neighbours let it. So a set of backends asks which tables it may come from
 and go to: those without each of its backends, and those with each of a few backends more. Backends that may join are
 not known, so a fixed sample of hashes stands for them (`joiners_of`): every instance asks the same ones. Every
-neighbour votes for the owner that each entry has there, and the exactly even table with the most votes is chosen, which
-is an assignment problem (Crouse, 2016, in SciPy).
+neighbour votes for the owner that each entry has there, and the exactly even table with the most votes is chosen, or
+that within a cap, which is an assignment problem (Crouse, 2016, in SciPy).
 
 This is policy improvement by rollout (Bertsekas, Tsitsiklis and Wu, 1997): neighbours are built without looking as far.
 Where two numbers of backends both look, each answers what the other no longer is, so it is told for each number how far
@@ -36,6 +36,7 @@ from lab.tables.walk import assign_priced, scores_of
 
 __all__ = [
     "HEAVIEST",
+    "LARGEST",
     "MAX_LEVEL",
     "LookaheadOptions",
     "LookaheadTables",
@@ -46,6 +47,9 @@ __all__ = [
 
 MAX_LEVEL = 2
 """How many changes ahead, at most: each one more takes as many tables as there are neighbours, for every table."""
+
+LARGEST = 512
+"""Entries of the largest table."""
 
 HEAVIEST = 10
 """The largest weight of the votes from one side: whole numbers from 0 to this."""
@@ -60,7 +64,7 @@ _SCORE_BITS = 20
 class LookaheadOptions(Config):
     """The size that roles and prices are for, and the backends that may join."""
 
-    size: int = Field(ge=2, le=512, description="entries of a table")
+    size: int = Field(ge=2, le=LARGEST, description="entries of a table")
     joiners: int = Field(default=16, ge=1, le=64, description="backends that may join, asked about by each table")
 
 
@@ -70,19 +74,20 @@ def joiners_of(count: int, level: int) -> NDArray[np.uint64]:
     return mix(counters * GOLDEN).reshape(count, 4)
 
 
-def most_votes(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The exactly even table whose pairs are worth most in sum.
+def most_votes(values: NDArray[np.int64], cap: int = 0) -> NDArray[np.int64]:
+    """The table whose pairs are worth most in sum.
 
     Args:
         values: int64 (size, n), what it is worth that an entry has a backend; from 0 to 2**52 / size**2, so that all
             sums are exact.
+        cap: the largest load, at least the ceiling, and the smallest is free; 0 for floor and ceiling.
 
     Returns:
         int64 (size,) of backends.
     """
     size, n = values.shape
-    floor, ceilings = divmod(size, n)
-    each = floor + (ceilings > 0)
+    floor, ceilings = (0, 1) if cap else divmod(size, n)
+    each = cap or floor + (ceilings > 0)
     # A seat for each entry that a backend may have. Those up to the floor must be filled, so they pay more than all
     # the rest; of the others as many are taken as entries are left.
     must = np.tile(np.arange(each) < floor, n) * float(size * (values.max() + 1))
@@ -101,42 +106,52 @@ class LookaheadTables:
             size / n, in `lab.tables.priced.UNIT`s.
         roles: int64 (size + 1, 3): in row n how many changes it looks ahead, and the weights of its votes from below
             and from above.
-        exact: loads differ by at most one, always.
+        caps: int64 (size + 1,): the largest load of n backends, whose smallest is free; 0 for floor and ceiling.
     """
-
-    exact = True
 
     def __init__(self, options: LookaheadOptions) -> None:
         self.size = options.size
         self.prices = np.zeros((options.size + 1, options.size + 1), dtype=np.int64)
         self.roles = np.zeros((options.size + 1, 3), dtype=np.int64)
+        self.caps = np.zeros(options.size + 1, dtype=np.int64)
         self._joiners = [
             scores_of(stratified_scores(joiners_of(options.joiners, level), options.size))
             for level in range(1, MAX_LEVEL + 1)
         ]
 
+    @property
+    def exact(self) -> bool:
+        """Whether loads differ by at most one, always."""
+        return not self.caps.any()
+
     def state_dict(self) -> Mapping[str, Tensor]:
-        """`prices` and `roles`, int64."""
-        return {"prices": torch.from_numpy(self.prices), "roles": torch.from_numpy(self.roles)}
+        """`prices` and `roles`, int64, and `caps` where there are any."""
+        names = ("prices", "roles") if self.exact else ("prices", "roles", "caps")
+        return {name: torch.from_numpy(getattr(self, name)) for name in names}
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Takes the prices and roles of a training.
+        """Takes the prices, roles and caps of a training.
 
         Raises:
             RuntimeError: other tensors, shapes or types than these options have, or values out of range.
         """
-        expected = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in self.state_dict().items()}
+        state_dict = {"caps": torch.zeros(self.size + 1, dtype=torch.int64), **state_dict}
+        shapes = {name: getattr(self, name).shape for name in ("prices", "roles", "caps")}
+        expected = {name: (torch.int64, tuple(shape)) for name, shape in shapes.items()}
         found = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state_dict.items()}
         if found != expected:
             raise RuntimeError(f"expected {expected}, but got {found}")
-        prices, roles = (state_dict[name].numpy().copy() for name in ("prices", "roles"))
+        prices, roles, caps = (state_dict[name].numpy().copy() for name in ("prices", "roles", "caps"))
         if np.abs(prices).max() > MAX_PRICE * UNIT:
             raise RuntimeError(f"expected prices within {MAX_PRICE} units, but got {int(np.abs(prices).max())}")
         if (roles < 0).any() or (roles > [MAX_LEVEL, HEAVIEST, HEAVIEST]).any():
             raise RuntimeError(
                 f"expected roles from 0 to {[MAX_LEVEL, HEAVIEST, HEAVIEST]}, but got {roles.max(axis=0)}"
             )
-        self.prices, self.roles = prices, roles
+        least = -(-self.size // np.arange(1, self.size + 1))
+        if ((caps[1:] != 0) & ((caps[1:] < least) | (caps[1:] > self.size))).any():
+            raise RuntimeError("expected caps from the ceiling to the size, or 0 for floor and ceiling, but got others")
+        self.prices, self.roles, self.caps = prices, roles, caps
 
     def check(self, size: int, n_backends: int) -> None:
         """Raises RequestError for another size than that of the roles, or more backends than entries."""
@@ -173,8 +188,9 @@ class LookaheadTables:
         level = min(level, furthest)
         neighbours = (n if below and n > 1 else 0, len(self._joiners[level - 1]) if above and n < size else 0)
         if not level or not any(neighbours):
-            prices = in_scores(self.prices[n, : size // n + 1], size)
-            return assign_priced(scores.copy(), np.broadcast_to(prices, (batch, len(prices))))
+            cap = int(self.caps[n])
+            prices = in_scores(self.prices[n, : cap or size // n + 1], size)
+            return assign_priced(scores.copy(), np.broadcast_to(prices, (batch, len(prices))), exact=not cap)
         step = max(1, _CELLS_AT_ONCE // (sum(neighbours) * n * size))
         parts = pairwise([*range(0, batch, step), batch])
         return np.concatenate([self._looked(scores[start:stop], level, *neighbours) for start, stop in parts])
@@ -197,7 +213,7 @@ class LookaheadTables:
         own = _count(self._tables(scores, 0)[:, None], n)
         ties = (own << _SCORE_BITS) + (scores >> (31 - _SCORE_BITS)).transpose(0, 2, 1)
         values = (votes << (_SCORE_BITS + 1)) + ties
-        return np.stack([most_votes(each) for each in values])
+        return np.stack([most_votes(each, int(self.caps[n])) for each in values])
 
 
 def _count(tables: NDArray[np.int64], n: int) -> NDArray[np.int64]:

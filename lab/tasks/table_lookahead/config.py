@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lab.tables.lookahead import MAX_LEVEL, LookaheadOptions
+from lab.tables.lookahead import LARGEST, MAX_LEVEL, LookaheadOptions
 from lab.tasks.leaves import LeavesConfig
 
 __all__ = ["TableLookaheadConfig"]
@@ -23,7 +23,7 @@ class TableLookaheadConfig(LeavesConfig):
     iterations: int = Field(default=46, ge=1, description="visits; `leaves` are visited in turn")
     device: Literal["cpu"] = Field(default="cpu", description="tables are built with NumPy")
     threads: int = Field(default=1, ge=1, le=256, description="reserved for a trial; one is used")
-    size: int = Field(default=47, ge=2, le=512, description="entries of a table; roles serve no other size")
+    size: int = Field(default=47, ge=2, le=LARGEST, description="entries of a table; roles serve no other size")
     joiners: int = Field(default=16, ge=1, le=64, description="backends that may join, asked about by each table")
     furthest: int = Field(default=1, ge=1, le=MAX_LEVEL, description="how many changes ahead a number may look")
     start: Literal["none", "learned"] = Field(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from lab.tables.lookahead import LARGEST
 from lab.tasks.leaves import LeavesConfig
 
 __all__ = ["TableSlackConfig"]
@@ -26,6 +27,21 @@ class TableSlackConfig(LeavesConfig):
         default=0.05, ge=0, le=10, description="excess that is worth as much as a largest load of one mean more"
     )
     most_extra: int = Field(default=5, ge=1, le=64, description="entries above the ceiling that are tried, at most")
+    look: bool = Field(
+        default=False,
+        description="tables look ahead (`lab.tables.lookahead`) where a backend leaves: the lower number up, the upper "
+        "one down; for `leaves` of which no two steps share a number",
+    )
+    joiners: int = Field(default=16, ge=1, le=64, description="look: backends that may join, asked about by each table")
     fleets: int = Field(default=32, ge=1, description="fleets of each of these numbers, in an iteration")
     validation_pairs: int = Field(default=64, ge=1, description="fleets of each number that a validation has")
     checkpoint_every: int = Field(default=2, ge=1, description="iterations between two checkpoints")
+
+    @model_validator(mode="after")
+    def _steps_apart(self) -> TableSlackConfig:
+        if self.look:
+            if any(n - 1 in self.numbers for n in self.numbers):
+                raise ValueError(f"look needs leaves of which no two are neighbours, but got {self.leaves or 'all'}")
+            if self.size > LARGEST:
+                raise ValueError(f"size must be at most {LARGEST} with look, but got {self.size}")
+        return self

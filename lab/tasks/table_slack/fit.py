@@ -2,13 +2,16 @@
 
 When one of n backends leaves, what moves depends on the cap for n and on that for n - 1. So the sum over all n of what
 moves, and of what the largest loads are worth, is a sum along a chain, and its least is found exactly (Viterbi, 1967).
+Tables may look ahead as well (`look`), from one end of a step to the other.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save as dump_tensors
 
-from envs.scenarios import churn_batch, stream
+from envs.scenarios import ScenarioBatch, churn_batch, stream
 from envs.scoring import table_scores, transition_scores
 from lab.config import Config
 from lab.errors import RequestError
@@ -24,6 +27,7 @@ from lab.experiment import Report, Result
 from lab.files import write_bytes
 from lab.tables import learned
 from lab.tables.capped import build_capped, least_caps
+from lab.tables.lookahead import HEAVIEST, LookaheadOptions, LookaheadTables
 from lab.tasks.checkpoint_files import read_progress, read_weights, write_progress
 from lab.tasks.table_slack.config import TableSlackConfig
 
@@ -55,31 +59,69 @@ def _costs(config: TableSlackConfig, iteration: int) -> Sums:
     It does not depend on what unevenness is worth: a sweep over that in one process builds the tables once.
 
     Returns:
-        Means over fleets: `excess` float64 (numbers, A, A), by the cap for n and that for n - 1; `largest`
-        (numbers, 2, A), the largest load over the mean, before and after.
+        Means over fleets, float64 (numbers, A, A), by the cap for n and that for n - 1: `excess`, and `largest`, the
+        largest load over the mean, itself the mean of before and after.
     """
-    return _simulated(config.seed, config.size, config.numbers, config.most_extra, config.fleets, iteration)
+    ahead = config.joiners if config.look else None
+    return _simulated(config.seed, config.size, config.numbers, config.most_extra, config.fleets, iteration, ahead)
 
 
 @functools.lru_cache(maxsize=64)
-def _simulated(seed: int, size: int, numbers: tuple[int, ...], most_extra: int, count: int, iteration: int) -> Sums:
+def _simulated(
+    seed: int, size: int, numbers: tuple[int, ...], most_extra: int, count: int, iteration: int, joiners: int | None
+) -> Sums:
     options = most_extra + 1
-    excess = np.empty((len(numbers), options, options))
-    largest = np.empty((len(numbers), 2, options))
+    costs = {name: np.empty((len(numbers), options, options)) for name in ("excess", "largest")}
     for place, n in enumerate(numbers):
         fleets = churn_batch(size, n, count, stream("train", seed, iteration, n))
-        ends = []
-        for side, present in enumerate((fleets.before, fleets.after)):
-            tables = [
-                build_capped(np.minimum(least_caps(size) + extra, size), fleets.hashes, present, size)
-                for extra in range(options)
-            ]
-            largest[place, side] = [table_scores(table, present).max_over_mean.mean() for table in tables]
-            ends.append(tables)
-        for i, before in enumerate(ends[0]):
-            for j, after in enumerate(ends[1]):
-                excess[place, i, j] = transition_scores(before, after, fleets.before, fleets.after).excess.mean()
-    return {"excess": excess, "largest": largest}
+        # Without looking, a table does not depend on the cap of the other number.
+        alone: dict[tuple[int, int], NDArray[np.int32]] = {}
+        for extras in itertools.product(range(options), repeat=2):
+            caps = least_caps(size)
+            for number, extra in zip((n, n - 1), extras, strict=True):
+                caps[number - 1] = min(caps[number - 1] + extra, size)
+            tables = []
+            for side, present in enumerate((fleets.before, fleets.after)):
+                key = (side, extras[side])
+                if joiners is not None or key not in alone:
+                    alone[key] = _built(caps, fleets.hashes, present, size, numbers, joiners)
+                tables.append(alone[key])
+            excess, largest = _scored(tables, fleets)
+            costs["excess"][place][extras], costs["largest"][place][extras] = excess, largest
+    return costs
+
+
+def looking(caps: NDArray[np.int64], numbers: tuple[int, ...], joiners: int) -> LookaheadTables:
+    """Tables under caps, int64 (size,), that look ahead at each step from one of `numbers`."""
+    tables = LookaheadTables(LookaheadOptions(size=len(caps), joiners=joiners))
+    tables.caps[1:] = caps
+    for n in numbers:
+        tables.roles[n], tables.roles[n - 1] = (2, HEAVIEST, 0), (1, 0, HEAVIEST)
+    return tables
+
+
+def _built(
+    caps: NDArray[np.int64],
+    hashes: NDArray[np.uint64],
+    present: NDArray[np.bool_],
+    size: int,
+    numbers: tuple[int, ...],
+    joiners: int | None,
+) -> NDArray[np.int32]:
+    if joiners is None:
+        return build_capped(caps, hashes, present, size)
+    return looking(caps, numbers, joiners).build_batch(hashes, present, size)
+
+
+def _scored(tables: Sequence[NDArray[np.int32]], fleets: ScenarioBatch) -> tuple[float, float]:
+    """Excess, and the largest load over the mean: means over fleets."""
+    before, after = tables
+    largest = [
+        table_scores(table, present).max_over_mean.mean()
+        for table, present in ((before, fleets.before), (after, fleets.after))
+    ]
+    excess = transition_scores(before, after, fleets.before, fleets.after).excess
+    return float(excess.mean()), float(np.mean(largest))
 
 
 def best_extras(config: TableSlackConfig, costs: Sums) -> NDArray[np.int64]:
@@ -95,8 +137,7 @@ def best_extras(config: TableSlackConfig, costs: Sums) -> NDArray[np.int64]:
     worth, options = config.unevenness, config.most_extra + 1
     edges = {}
     for place, n in enumerate(config.numbers):
-        before, after = costs["largest"][place]
-        edges[n] = costs["excess"][place] + worth * (before[:, None] + after[None]) / 2
+        edges[n] = costs["excess"][place] + worth * costs["largest"][place]
     total = np.zeros(options)
     chosen = np.zeros((config.size + 1, options), dtype=np.int64)
     for n in range(2, config.size + 1):
@@ -115,13 +156,11 @@ def measure(config: TableSlackConfig, caps: NDArray[np.int64]) -> dict[str, floa
     found = []
     for n in config.numbers:
         fleets = churn_batch(config.size, n, config.validation_pairs, stream("validation", 0, n))
-        sets = (fleets.before, fleets.after)
-        before, after = (build_capped(caps, fleets.hashes, present, config.size) for present in sets)
-        largest = [
-            table_scores(table, present).max_over_mean.mean()
-            for table, present in zip((before, after), sets, strict=True)
-        ]
-        found.append([transition_scores(before, after, *sets).excess.mean(), np.mean(largest)])
+        joiners = config.joiners if config.look else None
+        sides = (fleets.before, fleets.after)
+        found.append(
+            _scored([_built(caps, fleets.hashes, each, config.size, config.numbers, joiners) for each in sides], fleets)
+        )
     excess, largest_load = np.mean(found, axis=0).tolist()
     return {
         "excess": excess,
@@ -143,7 +182,7 @@ def fit(config: TableSlackConfig, report: Report, *, resume: Path | None = None)
         RequestError: `resume` is no whole checkpoint of such a search.
     """
     options = config.most_extra + 1
-    shapes = {"excess": (len(config.numbers), options, options), "largest": (len(config.numbers), 2, options)}
+    shapes = dict.fromkeys(("excess", "largest"), (len(config.numbers), options, options))
     progress, sums = Progress(), {name: np.zeros(shape) for name, shape in shapes.items()}
     if resume is not None:
         what = "checkpoint of table_slack"
@@ -185,7 +224,20 @@ def _save(
     validation: dict[str, float],
 ) -> None:
     meta = {"experiment": "table_slack", "size": config.size, "validation": validation}
-    states = [{"caps": torch.from_numpy(values)} for values in (caps, least_caps(config.size))]
-    learned.save(directory, "capped", {"size": config.size}, states[0], meta, untrained=states[1])
+    both = (caps, least_caps(config.size))
+    if config.look:
+        tables = [looking(values, config.numbers, config.joiners) for values in both]
+        states = [each.state_dict() for each in tables]
+        learned.save(
+            directory,
+            "lookahead",
+            {"size": config.size, "joiners": config.joiners},
+            states[0],
+            meta,
+            untrained=states[1],
+        )
+    else:
+        states = [{"caps": torch.from_numpy(values)} for values in both]
+        learned.save(directory, "capped", {"size": config.size}, states[0], meta, untrained=states[1])
     write_bytes(directory / _SUMS, dump_tensors({name: torch.from_numpy(values) for name, values in sums.items()}))
     write_progress(directory / _PROGRESS, progress)

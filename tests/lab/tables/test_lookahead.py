@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.scenarios import churn_batch, stream
-from envs.scoring import even_loads, table_scores, transition_scores
+from envs.scoring import even_loads, loads, table_scores, transition_scores
 from lab.errors import RequestError
 from lab.tables import build_batch, learned, lookahead
 from lab.tables.lookahead import HEAVIEST, MAX_LEVEL, LookaheadOptions, LookaheadTables, joiners_of, most_votes
@@ -43,6 +43,17 @@ def test_every_table_is_valid_and_exactly_even_whatever_was_learned(seed, n):
     assert (scores.spread <= 1).all()
 
 
+@settings(max_examples=25)
+@given(st.integers(0, 10**6), st.integers(2, 11), st.integers(0, 4))
+def test_no_table_is_above_its_cap_and_every_entry_has_a_backend(seed, n, extra):
+    batch, tables = churn_batch(11, n, 3, np.random.default_rng(seed)), drawn(seed)
+    tables.caps[n] = cap = min(11, -(-11 // n) + extra)
+    assert not tables.exact
+    found = tables.build_batch(batch.hashes, batch.before, 11)
+    assert (table_scores(found, batch.before).invalid == 0).all()
+    assert loads(found, n).max() <= cap
+
+
 @settings(max_examples=10)
 @given(st.integers(0, 10**6), st.integers(1, 400))
 def test_neither_absent_backends_nor_the_batch_a_set_stands_in_matter(seed, cells):
@@ -68,7 +79,7 @@ def test_without_looking_it_is_balanced_rendezvous(n):
 
 @settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 6))
-def test_no_exactly_even_table_has_more_votes(seed, n, size):
+def test_no_table_that_is_as_even_has_more_votes(seed, n, size):
     """Against every table."""
     values = np.random.default_rng(seed).integers(0, 50, size=(size, n))
     least, most = even_loads(np.ones((1, n), dtype=bool), size).min(), -(-size // n)
@@ -76,13 +87,15 @@ def test_no_exactly_even_table_has_more_votes(seed, n, size):
     def worth(table):
         return values[np.arange(size), list(table)].sum()
 
-    def even(table):
-        loads = np.bincount(table, minlength=n)
-        return loads.min() >= least and loads.max() <= most
+    def within(table, cap=0):
+        counts = np.bincount(table, minlength=n)
+        return counts.max() <= cap if cap else counts.min() >= least and counts.max() <= most
 
-    found = most_votes(values)
-    assert even(found)
-    assert worth(found) == max(worth(table) for table in itertools.product(range(n), repeat=size) if even(table))
+    for cap in (0, most, most + 1):
+        found = most_votes(values, cap)
+        assert within(found, cap)
+        tables = itertools.product(range(n), repeat=size)
+        assert worth(found) == max(worth(table) for table in tables if within(table, cap))
 
 
 @settings(max_examples=20)
@@ -164,10 +177,10 @@ def test_an_artefact_comes_back_as_it_was(tmp_path):
         builder.check(11, 12)
 
 
-def whole(prices=0, role=(0, 0, 0)):
-    roles = torch.zeros(12, 3, dtype=torch.int64)
-    roles[4] = torch.tensor(role)
-    return {"prices": torch.full((12, 12), prices, dtype=torch.int64), "roles": roles}
+def whole(prices=0, role=(0, 0, 0), cap=0):
+    roles, caps = torch.zeros(12, 3, dtype=torch.int64), torch.zeros(12, dtype=torch.int64)
+    roles[4], caps[4] = torch.tensor(role), cap
+    return {"prices": torch.full((12, 12), prices, dtype=torch.int64), "roles": roles, "caps": caps}
 
 
 @pytest.mark.parametrize(
@@ -180,8 +193,10 @@ def whole(prices=0, role=(0, 0, 0)):
         (whole(role=(3, 0, 0)), r"roles from 0 to \[2, 10, 10\]"),
         (whole(role=(1, -1, 0)), "roles from 0"),
         (whole(role=(1, 0, 11)), "roles from 0"),
+        (whole(cap=2), "caps from the ceiling"),
+        (whole(cap=12), "caps from the ceiling"),
     ],
-    ids=["type", "shape", "name", "price", "level", "below", "above"],
+    ids=["type", "shape", "name", "price", "level", "below", "above", "low", "high"],
 )
 def test_other_tensors_are_refused(tmp_path, state, said):
     learned.save(tmp_path, "lookahead", {"size": 11, "joiners": 3}, state, {})

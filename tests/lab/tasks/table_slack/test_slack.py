@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from recording import recorded
 
 from envs.scenarios import ScenarioConfig, churn_batch, sample_batch, stream
-from envs.scoring import loads, table_scores
+from envs.scoring import loads, table_scores, transition_scores
 from lab.config import parse
 from lab.errors import RequestError
 from lab.tables import learned
@@ -32,14 +32,13 @@ def test_the_caps_are_the_cheapest_of_all(seed, unevenness):
     """Against every sequence of caps for 1 to 5 backends."""
     rng = np.random.default_rng(seed)
     config = TableSlackConfig(size=5, most_extra=2, unevenness=unevenness)
-    costs = {"excess": rng.random((4, 3, 3)), "largest": 1 + rng.random((4, 2, 3))}
+    costs = {"excess": rng.random((4, 3, 3)), "largest": 1 + rng.random((4, 3, 3))}
 
     def price(extras):
         total = 0.0
         for place, n in enumerate(config.numbers):
             before, after = extras[n - 1], extras[n - 2]
-            largest = costs["largest"][place, 0, before] + costs["largest"][place, 1, after]
-            total += costs["excess"][place, before, after] + unevenness * largest / 2
+            total += (costs["excess"] + unevenness * costs["largest"])[place, before, after]
         return total
 
     found = best_extras(config, costs)
@@ -48,7 +47,7 @@ def test_the_caps_are_the_cheapest_of_all(seed, unevenness):
 
 def test_numbers_that_nothing_was_asked_of_get_no_slack():
     config = TableSlackConfig(size=9, most_extra=2, leaves=(5,))
-    costs = {"excess": np.array([[[3.0, 3, 3], [3, 3, 3], [3, 3, 1]]]), "largest": np.ones((1, 2, 3))}
+    costs = {"excess": np.array([[[3.0, 3, 3], [3, 3, 3], [3, 3, 1]]]), "largest": np.ones((1, 3, 3))}
     assert best_extras(config, costs).tolist() == [0, 0, 0, 2, 2, 0, 0, 0, 0]
 
 
@@ -93,6 +92,24 @@ def test_a_search_goes_on_where_it_was_and_leaves_a_builder(tmp_path):
         builder.check(11, 12)
 
 
+def test_tables_that_look_ahead_move_less_at_the_same_caps(tmp_path):
+    """A search that looks leaves a builder that does, within its caps."""
+    fields = {"size": 23, "leaves": (8,), "iterations": 1, "fleets": 20, "most_extra": 1, "validation_pairs": 60}
+    for look in (False, True):
+        run(tmp_path / str(look), look=look, joiners=8, unevenness=5.0, **fields)
+    builders = [learned.load(tmp_path / str(look) / "1") for look in (False, True)]
+    batch = churn_batch(23, 8, 200, stream("test", 43))
+    sets, excess = (batch.before, batch.after), []
+    for builder in builders:
+        tables = [builder.build_batch(batch.hashes, present, 23, None) for present in sets]
+        assert (
+            max(table_scores(table, each).max_over_mean.max() for table, each in zip(tables, sets, strict=True))
+            <= 4 * 7 / 23
+        )
+        excess.append(transition_scores(*tables, *sets).excess.mean())
+    assert excess[1] < 0.8 * excess[0]
+
+
 @pytest.mark.parametrize(
     ("caps", "message"),
     [
@@ -107,7 +124,17 @@ def test_caps_that_cannot_hold_a_table_are_refused(caps, message):
         CappedTables(CappedOptions(size=11)).load_state_dict({"caps": caps})
 
 
-@pytest.mark.parametrize("fields", [{"leaves": (1,)}, {"leaves": (5, 5)}, {"unevenness": -1.0}, {"most_extra": 0}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"leaves": (1,)},
+        {"leaves": (5, 5)},
+        {"unevenness": -1.0},
+        {"most_extra": 0},
+        {"look": True},
+        {"look": True, "leaves": (4, 5)},
+    ],
+)
 def test_settings_out_of_range_are_refused(fields):
     with pytest.raises(RequestError):
         parse(TableSlackConfig, fields)
