@@ -93,8 +93,12 @@ def _experiments() -> Section:
 
 
 def _tables() -> Section:
-    from lab.tables import spectrum
+    from lab.tables import get, spectrum
+    from lab.tables.learned import preset_names
+    from lab.tables.preset import FOLDER
 
+    # What `learned` stands for is there under that name.
+    presets = [get(f"preset:{name}") for name in preset_names() if name != FOLDER.name]
     records = [
         {
             "name": builder.name,
@@ -104,7 +108,7 @@ def _tables() -> Section:
             "weights": builder.weighted,
             "stateless": builder.stateless,
         }
-        for builder in spectrum()
+        for builder in (*spectrum(), *presets)
     ]
     records += [
         {

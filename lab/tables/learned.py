@@ -47,6 +47,7 @@ __all__ = [
     "family_of",
     "load",
     "model",
+    "preset_names",
     "save",
     "split_trial",
 ]
@@ -280,11 +281,16 @@ def _split_state(name: str, rest: str) -> tuple[str, str]:
     return rest, "trained"
 
 
+def preset_names() -> list[str]:
+    """What may stand after `preset:`: artefacts that come with the lab, other than rankings, which need a roster."""
+    folders = [path.parent for path in PRESETS.glob(f"*/{DESCRIPTION}")]
+    return sorted(folder.name for folder in folders if _description(folder)["architecture"] != "rankings")
+
+
 def _preset(name: str) -> Path:
     """The folder of an artefact that comes with the lab."""
-    known = sorted(path.parent.name for path in PRESETS.glob(f"*/{DESCRIPTION}"))
-    if name not in known:
-        raise unknown_name("table that comes with the lab", name, known)
+    if name not in preset_names():
+        raise unknown_name("table that comes with the lab", name, preset_names())
     return PRESETS / name
 
 
