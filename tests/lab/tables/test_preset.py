@@ -1,5 +1,6 @@
 """The learned table that comes with the lab."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -12,7 +13,7 @@ from lab.errors import RequestError
 from lab.experiment import get
 from lab.keep_preset import keep_preset
 from lab.tables import build, build_batch, learned
-from lab.tables.preset import FOLDER
+from lab.tables.preset import FOLDER, PRESETS
 from lab.training import run_training
 
 NUMBERS = range(2, 48)
@@ -34,10 +35,16 @@ def test_it_moves_less_than_any_classical_table_that_is_exactly_even(peer):
     assert mean + 1.96 * error < 0
 
 
-def test_it_says_what_made_it():
-    made = json.loads((FOLDER / "model.json").read_text())["made"]
-    assert made["command"].startswith("lab train table_es")
+@pytest.mark.parametrize(
+    ("folder", "experiment"), [(FOLDER.name, "table_es"), ("lookahead-churn-47", "table_lookahead")]
+)
+def test_each_says_what_made_it(folder, experiment):
+    made = json.loads((PRESETS / folder / "model.json").read_text())["made"]
+    assert made["command"].startswith(f"lab train {experiment}")
     assert len(made["commit"]) == 40
+
+
+def test_all_of_them_are_small():
     assert sum(path.stat().st_size for path in FOLDER.parent.rglob("*") if path.is_file()) < 300_000
 
 
@@ -48,6 +55,16 @@ def test_what_comes_with_the_lab_is_a_builder_by_its_folders_name():
         build("preset:learned-2", ids, 47)
     with pytest.raises(RequestError, match="unknown table that comes with the lab"):
         build("preset:../presets/learned-1", ids, 47)
+
+
+def test_the_one_that_looks_ahead_builds_the_same_tables_everywhere_and_for_its_size_alone():
+    digest = hashlib.sha256()
+    for n in (3, 6, 16, 27, 40):
+        batch = churn_batch(47, n, 3, stream("validation", 78, n))
+        digest.update(build_batch("preset:lookahead-churn-47", batch.hashes, batch.before, 47).tobytes())
+    assert digest.hexdigest() == "b4c2b174fc88036980daf4cd7b8a72c20b593a9fce00cd1436a6ad2d6f1552c5"
+    with pytest.raises(RequestError, match="expected the size of these roles, 47, but got 61"):
+        build("preset:lookahead-churn-47", ["a", "b"], 61)
 
 
 def test_it_takes_sizes_and_fleets_that_it_was_not_trained_on():
