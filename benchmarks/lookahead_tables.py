@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import platform
+import tempfile
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -17,14 +19,15 @@ import scipy
 from priced_tables import SIZE, draw_excess, excess, seconds
 from provenance import commit, hardware
 
-COLORS = {
-    "balanced-stratified": "#00664b",
-    "learned": "#0060a8",
-    "preset:lookahead-47": "#b34700",
-    "preset:lookahead-47-suite": "#a1286a",
-}
+from lab.tables import learned
+from lab.tasks.table_lookahead import TableLookaheadConfig
+from lab.tasks.table_lookahead.fit import begin
+
+CLASSICAL, LEARNED, BOTH, SUITE = "balanced-stratified", "learned", "learned, looking", "preset:lookahead-churn-47"
+"""`BOTH` has all numbers look one change ahead, to both sides, from the prices of `learned`."""
+COLORS = {CLASSICAL: "#00664b", LEARNED: "#0060a8", BOTH: "#b34700", SUITE: "#a1286a"}
 SIX = (3, 5, 7, 10, 16, 27)
-"""The numbers of `churn-47`, for which the last one was trained."""
+"""The numbers of `churn-47`, for which `SUITE` was trained."""
 
 
 def main() -> None:
@@ -42,8 +45,14 @@ def main() -> None:
     )
 
     numbers = np.arange(2, SIZE + 1)
-    found = {name: np.array([excess(name, SIZE, n, options.fleets) for n in numbers]) for name in COLORS}
-    times = {name: [1000 * seconds(name, SIZE, n, options.rounds) for n in numbers] for name in COLORS}
+    with tempfile.TemporaryDirectory() as folder:
+        tables = begin(TableLookaheadConfig(size=SIZE))
+        learned.save(Path(folder), "lookahead", {"size": SIZE}, tables.state_dict(), {"size": SIZE})
+        names = {name: f"learned:{folder}" if name == BOTH else name for name in COLORS}
+        found, times = {}, {}
+        for label, name in names.items():
+            found[label] = np.array([excess(name, SIZE, n, options.fleets) for n in numbers])
+            times[label] = [1000 * seconds(name, SIZE, n, options.rounds) for n in numbers]
     print(
         f"\nneedless moves, share of {SIZE} entries, mean of {options.fleets:,} fleets for each number of backends, "
         "and milliseconds a table"

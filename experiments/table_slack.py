@@ -34,14 +34,15 @@ register(
             # A quarter of a minute of one core.
             "default": {},
             "suite": {"leaves": (3, 5, 7, 10, 16, 27), "fleets": 200, "validation_pairs": 500},
-            # The same, by tables that look one change ahead: two minutes of one core for all prices of a seed.
+            # The same, by tables that look one change ahead: two minutes of one core for all prices of a seed, in one
+            # process (--max-concurrent 1).
             "suite-ahead": {
                 "leaves": (3, 5, 7, 10, 16, 27),
                 "look": True,
                 "iterations": 1,
-                "fleets": 40,
+                "fleets": 24,
                 "most_extra": 4,
-                "validation_pairs": 60,
+                "validation_pairs": 40,
             },
             "full": {"iterations": 50, "fleets": 64, "validation_pairs": 1000},
         },

@@ -28,7 +28,7 @@ from lab.tables.priced import MAX_PRICE, UNIT, PricedTables, prices_of
 from lab.tasks.checkpoint_files import read_progress, read_weights, write_progress
 from lab.tasks.table_lookahead.config import TableLookaheadConfig
 
-__all__ = ["OBJECTIVE", "fit"]
+__all__ = ["OBJECTIVE", "begin", "fit"]
 
 OBJECTIVE = "validation/excess"
 """The metric that is minimised: needless moves when one backend leaves, the mean over numbers of backends."""
@@ -74,7 +74,7 @@ class Progress(Config):
     validation: dict[str, float] = Field(default_factory=dict)
 
 
-def _begin(config: TableLookaheadConfig) -> LookaheadTables:
+def begin(config: TableLookaheadConfig) -> LookaheadTables:
     """Tables of the roles and prices to begin with."""
     tables = LookaheadTables(config.options)
     if config.look == "both":
@@ -189,7 +189,7 @@ def fit(config: TableLookaheadConfig, report: Report, *, resume: Path | None = N
     Raises:
         RequestError: `resume` is no whole checkpoint of such a search.
     """
-    progress, tables = Progress(), _begin(config)
+    progress, tables = Progress(), begin(config)
     untrained = _copied(tables.state_dict())
     best = untrained
     if resume is not None:
