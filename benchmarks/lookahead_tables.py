@@ -33,7 +33,7 @@ SIX = (3, 5, 7, 10, 16, 27)
 def main() -> None:
     """Measures, prints and draws."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fleets", type=int, default=500, help="of each number of backends (default: 500)")
+    parser.add_argument("--fleets", type=int, default=150, help="of each number of backends (default: 150)")
     parser.add_argument("--rounds", type=int, default=3, help="times a table is built to be timed (default: 3)")
     options = parser.parse_args()
     mpl.use("Agg")
