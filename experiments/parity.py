@@ -102,6 +102,19 @@ register(
                 "shift": 1,
                 "distil": True,
             },
+            # Four answers in one sum are told apart by convolutions, and by a loss of what is rebuilt, not of the sum.
+            "mnist5k-k4": {
+                "dataset": "mnist5k",
+                "k": 4,
+                "iterations": 6,
+                "epochs": 40,
+                "batch_groups": 16,
+                "parity_model": "lenet",
+                "learning_rate": 2e-3,
+                "loss": "kl",
+                "temperature": 4.0,
+                "validation_groupings": 16,
+            },
             # For many queries a parity query: answers to each of them, which do not add up.
             "selection": {
                 "dataset": "mnist5k",
