@@ -81,7 +81,8 @@ class ParityConfig(Config):
     parity_model: str | None = Field(default=None, description="the parity models' architecture [the base model's]")
     parity_width: float = Field(default=1.0, gt=0, le=64, description="factor of the widths of the parity models")
     parity_init: Literal["random", "base"] = Field(
-        default="random", description="weights that the parity models begin with; base: those of the base model"
+        default="random",
+        description="weights that the parity models begin with; base: those of the base model, also in a wider one",
     )
     cheap_model: str = Field(default="linear", description="cheap-model: what answers for lost predictions")
     output: Literal["logits", "probabilities"] = Field(
@@ -191,8 +192,8 @@ class ParityConfig(Config):
             raise ValueError("only_test needs continue_from: there is nothing to test otherwise")
         if self.continue_from is not None and not self.weighted:
             raise ValueError(f"continue_from is for codes with weights, but {self.code} has none")
-        if self.parity_init == "base" and (self.parity_width != 1 or self.parity_architecture != self.model):
-            raise ValueError("parity_init base needs parity models of the base model's architecture and width")
+        if self.parity_init == "base" and (self.parity_width < 1 or self.parity_architecture != self.model):
+            raise ValueError("parity_init base needs parity models of the base model's architecture, at least as wide")
         for part, asked in (("encoder", self.train_encoder), ("decoder", self.train_decoder)):
             if asked and part not in self.weighted:
                 raise ValueError(f"train_{part} is true, but the {part} of {self.code} has no weights")

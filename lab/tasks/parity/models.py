@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lab.errors import RequestError, unknown_name
 
-__all__ = ["ALIASES", "MODELS", "initialise", "make_model"]
+__all__ = ["ALIASES", "MODELS", "begin_as", "initialise", "make_model"]
 
 Shape = tuple[int, int, int]
 
@@ -173,3 +173,20 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
         if layer.bias is not None:
             bound = 1 / math.sqrt(layer.weight[0].numel())
             nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+
+
+def begin_as(model: nn.Module, base: nn.Module) -> None:
+    """Lets `model` answer as `base` does, of the same architecture and at most as wide (Chen et al., ICLR 2016).
+
+    The base model's units are the first ones of each layer. Further units keep the weights that they have and what they
+    read, but nothing of the base model reads them: their outgoing weights are 0, which training changes. The layers of
+    `MODELS` lie one behind the other with channels in order, also where they are flattened, so the first block of each
+    tensor is the base model's.
+    """
+    wider = model.state_dict()
+    with torch.no_grad():
+        for name, narrow in base.state_dict().items():
+            tensor = wider[name]
+            if narrow.dim() > 1:
+                tensor[: narrow.shape[0]] = 0.0
+            tensor[tuple(slice(side) for side in narrow.shape)] = narrow

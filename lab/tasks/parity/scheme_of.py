@@ -13,7 +13,7 @@ from lab.tasks.parity.checkpoint import starting_point
 from lab.tasks.parity.codes import DECODERS, ENCODERS, Berrut, Fallback, Grid, Parity, Scheme, Spline, Tiled
 from lab.tasks.parity.config import ParityConfig
 from lab.tasks.parity.data import Dataset
-from lab.tasks.parity.models import MODELS, initialise, make_model
+from lab.tasks.parity.models import MODELS, begin_as, initialise, make_model
 
 __all__ = ["check", "data_of", "make_scheme", "output_of", "parity_shape"]
 
@@ -102,7 +102,7 @@ def make_scheme(config: ParityConfig, data: Dataset, base: nn.Module, cheap: nn.
             parity_models = [Tiled(model, Grid(k, data.shape)) for model in parity_models]
         if config.parity_init == "base":
             for model in parity_models:
-                model.load_state_dict(base.state_dict())
+                begin_as(model, base)
         return Parity(k, encoder, parity_models, decoder).to(config.device)
     if config.code == "spline":
         smoothing = {name: getattr(config, name) for name in ("encoder_smoothing", "decoder_smoothing")}

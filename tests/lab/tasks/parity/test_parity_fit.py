@@ -18,7 +18,7 @@ from lab.tasks.parity.data import Dataset, Part, load
 from lab.tasks.parity.groups import Augmentation, fixed_groups, shuffled_groups
 from lab.tasks.parity.losses import loss_of
 from lab.tasks.parity.measures import measure
-from lab.tasks.parity.models import MODELS, make_model
+from lab.tasks.parity.models import MODELS, begin_as, make_model
 from lab.tasks.parity.scheme_of import make_scheme
 
 TINY = {"iterations": 3, "epochs": 1, "base_epochs": 1, "batch_groups": 128}
@@ -232,6 +232,23 @@ def test_a_frozen_parity_model_has_the_base_models_weights_and_says_so(cache, ca
     assert "frozen: the parity model, with the weights of the base model" in told
 
 
+@pytest.mark.parametrize(
+    ("name", "side"), [("mlp", 8), ("lenet", 20), ("vgg11", 32), ("resnet18", 8), ("resnet152", 4)]
+)
+def test_a_wider_parity_model_begins_with_the_base_models_answers_and_can_leave_them(name, side):
+    generator = torch.Generator().manual_seed(0)
+    narrow = 1.0 if name in ("mlp", "lenet") else 0.05
+    base = make_model(name, (1, side, side), 10, narrow, generator).eval()
+    model = make_model(name, (1, side, side), 10, 2 * narrow, generator).eval()
+    queries = torch.rand(5, 1, side, side, generator=generator)
+    assert not torch.allclose(model(queries), base(queries))
+    begin_as(model, base)
+    torch.testing.assert_close(model(queries), base(queries))
+    model(queries).square().mean().backward()
+    last = [parameter for parameter in model.parameters() if parameter.dim() == 2][-1]
+    assert last.grad[:, last.shape[1] // 2 :].any(), "what the further units say can come to be read"
+
+
 def test_frozen_parts_do_not_move(tmp_path, cache):
     from safetensors.torch import load_file
 
@@ -307,7 +324,7 @@ WRONG = [
     ({"code": "mlp/mlp", "train_encoder": False}, "encoder is frozen, but it is not loaded"),
     ({"train_encoder": True}, "train_encoder is true, but the encoder of addition/subtraction has no weights"),
     ({"train_decoder": True}, "train_decoder is true"),
-    ({"parity_init": "base", "parity_width": 2}, "parity_init base needs"),
+    ({"parity_init": "base", "parity_width": 0.5}, "at least as wide"),
     ({"parity_init": "base", "parity_model": "lenet"}, "parity_init base needs"),
     ({"code": "berrut", "continue_from": "there"}, "continue_from is for codes with weights, but berrut has none"),
     ({"only_test": True}, "only_test needs continue_from"),
