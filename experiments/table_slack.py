@@ -4,7 +4,9 @@ Every price is a point of the front of largest load against needless moves. `lab
 all prices with five seeds; `lab compare table_slack` shows each price as a method, and what the front dominates.
 
 Caps are found for all numbers of backends together by default. For the six numbers of a churn suite alone
-(`--preset suite`), no two of whose steps share a number, caps can be had that are better there, and nowhere else.
+(`--preset suite`), no two of whose steps share a number, caps can be had that are better there, and nowhere else; there
+tables can look ahead from one end of a step to the other as well (`--preset suite-ahead`). Five seeds of either:
+`benchmarks/comparison/table_slack.txt`.
 """
 
 from ray import tune
