@@ -107,7 +107,7 @@ class Journal:
         iteration = int(metrics["iteration"])
         if iteration in self.trials[index].results:
             return False
-        row = {key: float(value) for key, value in metrics.items()}
+        row = self._row(index, iteration, metrics)
         now = round(time.time(), 3)
         self._record({"event": "result", "trial": index, "iteration": iteration, "time": now, "metrics": row})
         return True
@@ -125,7 +125,7 @@ class Journal:
             The trials for which it was new.
         """
         new = {
-            index: {key: float(value) for key, value in row.items()}
+            index: self._row(index, iteration, row)
             for index, row in rows.items()
             if not self.trials[index].ended and iteration not in self.trials[index].results
         }
@@ -134,6 +134,14 @@ class Journal:
             plain = {str(index): row for index, row in new.items()}
             self._record({"event": "results", "iteration": iteration, "time": now, "rows": plain})
         return list(new)
+
+    def _row(self, index: int, iteration: int, metrics: Mapping[str, float]) -> dict[str, float]:
+        """The metrics as they are recorded. Training time never falls: what a kill had done again took other time."""
+        row = {key: float(value) for key, value in metrics.items()}
+        before = self.trials[index].results.get(iteration - 1, {})
+        if "seconds" in row and "seconds" in before:
+            row["seconds"] = max(row["seconds"], before["seconds"])
+        return row
 
     def add_checkpoint(self, index: int, iteration: int, path: str) -> None:
         """Records that a whole checkpoint of trial `index` lies at `path` (a path, or a URI of the storage)."""
