@@ -505,7 +505,7 @@ def doctor(as_json: bool) -> None:
 )
 @json_option
 def demo(out: Path | None, as_json: bool) -> None:
-    """Sweep PPO, the supervised table and the L1 norm, and compare: six minutes on two cores."""
+    """Sweep PPO, the supervised table and the L1 norm, and compare: three minutes on two cores."""
     from lab.demo import demo as run_demo
 
     run_demo(out, as_json=as_json)

@@ -1,4 +1,4 @@
-"""The main job, small: three sweeps, the classical builders, one comparison. Four minutes on two cores."""
+"""The main job, small: three sweeps, the classical builders, one comparison. Three minutes on two cores."""
 
 from __future__ import annotations
 
