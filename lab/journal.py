@@ -82,6 +82,7 @@ class Journal:
         self.history: list[tuple[int, int]] = []
         self.generation = 0
         self.shards: list[list[int]] = []
+        self._again: set[int] = set()
         self._replay()
 
     def add_trial(self, index: int, config: Mapping[str, Any]) -> Trial:
@@ -106,6 +107,7 @@ class Journal:
         """
         iteration = int(metrics["iteration"])
         if iteration in self.trials[index].results:
+            self._again.add(index)
             return False
         row = self._row(index, iteration, metrics)
         now = round(time.time(), 3)
@@ -124,6 +126,7 @@ class Journal:
         Returns:
             The trials for which it was new.
         """
+        self._again.update(index for index in rows if iteration in self.trials[index].results)
         new = {
             index: self._row(index, iteration, row)
             for index, row in rows.items()
@@ -136,10 +139,10 @@ class Journal:
         return list(new)
 
     def _row(self, index: int, iteration: int, metrics: Mapping[str, float]) -> dict[str, float]:
-        """The metrics as they are recorded. Training time never falls: what a kill had done again took other time."""
+        """The metrics as they are recorded. Where a kill had an iteration done again, training time does not fall."""
         row = {key: float(value) for key, value in metrics.items()}
         before = self.trials[index].results.get(iteration - 1, {})
-        if "seconds" in row and "seconds" in before:
+        if index in self._again and "seconds" in row and "seconds" in before:
             row["seconds"] = max(row["seconds"], before["seconds"])
         return row
 
