@@ -16,6 +16,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import scipy
+from best_response import NUMBERS
 from priced_tables import SIZE, draw_excess, excess, seconds
 from provenance import commit, hardware
 
@@ -24,10 +25,9 @@ from lab.tasks.table_lookahead import TableLookaheadConfig
 from lab.tasks.table_lookahead.fit import begin
 
 CLASSICAL, LEARNED, BOTH, SUITE = "balanced-stratified", "learned", "learned, looking", "preset:lookahead-churn-47"
-"""`BOTH` has all numbers look one change ahead, to both sides, from the prices of `learned`."""
+"""`BOTH` has all numbers look one change ahead, to both sides, from the prices of `learned`; `SUITE` was trained
+for the numbers of `churn-47`."""
 COLORS = {CLASSICAL: "#00664b", LEARNED: "#0060a8", BOTH: "#b34700", SUITE: "#a1286a"}
-SIX = (3, 5, 7, 10, 16, 27)
-"""The numbers of `churn-47`, for which `SUITE` was trained."""
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def main() -> None:
             for name in COLORS
         )
         print(f"{n:>9}" + "".join(cells))
-    for said, which in (("mean", numbers), ("six", np.array(SIX))):
+    for said, which in (("mean", numbers), ("six", np.array(NUMBERS))):
         print(f"{said:>9}" + "".join(f"{found[name][which - 2, 0].mean():>28.4f}{'':>8}" for name in COLORS))
     draw_excess(found, numbers, options.fleets, COLORS, "lookahead-by-n.png")
 

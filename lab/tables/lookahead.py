@@ -30,9 +30,10 @@ from torch import Tensor
 
 from lab.config import Config, parse
 from lab.errors import RequestError
+from lab.tables.capped import least_caps
 from lab.tables.hashing import GOLDEN, mix, stratified_scores
 from lab.tables.priced import MAX_PRICE, UNIT, in_scores
-from lab.tables.walk import assign_priced, scores_of
+from lab.tables.walk import assign_priced, by_number, scores_of
 
 __all__ = [
     "HEAVIEST",
@@ -148,8 +149,7 @@ class LookaheadTables:
             raise RuntimeError(
                 f"expected roles from 0 to {[MAX_LEVEL, HEAVIEST, HEAVIEST]}, but got {roles.max(axis=0)}"
             )
-        least = -(-self.size // np.arange(1, self.size + 1))
-        if ((caps[1:] != 0) & ((caps[1:] < least) | (caps[1:] > self.size))).any():
+        if ((caps[1:] != 0) & ((caps[1:] < least_caps(self.size)) | (caps[1:] > self.size))).any():
             raise RuntimeError("expected caps from the ceiling to the size, or 0 for floor and ceiling, but got others")
         self.prices, self.roles, self.caps = prices, roles, caps
 
@@ -171,12 +171,8 @@ class LookaheadTables:
         Returns:
             int32 (B, size) of columns, -1 in rows without a backend.
         """
-        n = present.sum(axis=1)
         tables = np.full((len(present), size), -1, dtype=np.int32)
-        for count in np.unique(n[n > 0]).tolist():
-            rows = np.flatnonzero(n == count)
-            columns = np.nonzero(present[rows])[1].reshape(len(rows), count)
-            keys = np.take_along_axis(hashes[rows], columns[..., None], axis=1)
+        for rows, columns, keys in by_number(hashes, present):
             chosen = self._tables(scores_of(stratified_scores(keys, size)), MAX_LEVEL)
             tables[rows] = np.take_along_axis(columns, chosen, axis=1)
         return tables

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lab.tables.hashing import UInt64, stratified_scores
 
-__all__ = ["SCORE_BITS", "assign_priced", "build_priced", "scores_of"]
+__all__ = ["SCORE_BITS", "assign_priced", "build_priced", "by_number", "scores_of"]
 
 SCORE_BITS = 31
 """Bits of a score that are compared: an int32's. Equal ones go by identity, then by entry."""
@@ -71,6 +71,26 @@ def assign_priced(scores: NDArray[np.int32], prices: NDArray[np.int64], *, exact
     return tables
 
 
+def by_number(
+    hashes: NDArray[np.uint64], present: NDArray[np.bool_]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]]:
+    """The rows of one number of backends together: they share their prices, and nothing is padded.
+
+    Args:
+        hashes: uint64 (B, N, 4), columns in the order of identity.
+        present: bool (B, N).
+
+    Yields:
+        For each number n of backends, without 0: the rows, int64 (K,), the columns that are present, int64 (K, n), and
+        their hashes, uint64 (K, n, 4).
+    """
+    numbers = present.sum(axis=1)
+    for n in np.unique(numbers[numbers > 0]).tolist():
+        rows = np.flatnonzero(numbers == n)
+        columns = np.nonzero(present[rows])[1].reshape(len(rows), n)
+        yield rows, columns, np.take_along_axis(hashes[rows], columns[..., None], axis=1)
+
+
 def build_priced(
     hashes: NDArray[np.uint64],
     present: NDArray[np.bool_],
@@ -91,20 +111,16 @@ def build_priced(
     Returns:
         int32 (M, B, size) of columns, -1 in rows without a backend.
     """
-    n = present.sum(axis=1)
     members = len(prices_of(1))
     tables = np.full((members, len(present), size), -1, dtype=np.int32)
-    # Rows of one number of backends go together: they share their prices, and nothing is padded.
-    for count in np.unique(n[n > 0]).tolist():
-        rows = np.flatnonzero(n == count)
+    for rows, columns, keys in by_number(hashes, present):
+        count = columns.shape[1]
         prices = prices_of(count)
         step = max(1, _PAIRS_AT_ONCE // (members * count * size))
         for start, stop in pairwise([*range(0, len(rows), step), len(rows)]):
-            part = rows[start:stop]
-            columns = np.nonzero(present[part])[1].reshape(len(part), count)
-            keys = np.take_along_axis(hashes[part], columns[..., None], axis=1)
-            scores = scores_of(stratified_scores(keys, size))
-            chosen = assign_priced(np.tile(scores, (members, 1, 1)), prices.repeat(len(part), axis=0), exact=exact)
-            chosen = chosen.reshape(members, len(part), size)
-            tables[:, part] = np.take_along_axis(columns[None], chosen, axis=2)
+            scores = scores_of(stratified_scores(keys[start:stop], size))
+            part = len(scores)
+            chosen = assign_priced(np.tile(scores, (members, 1, 1)), prices.repeat(part, axis=0), exact=exact)
+            chosen = chosen.reshape(members, part, size)
+            tables[:, rows[start:stop]] = np.take_along_axis(columns[None, start:stop], chosen, axis=2)
     return tables

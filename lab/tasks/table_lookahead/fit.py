@@ -250,5 +250,5 @@ def _save(
 ) -> None:
     meta = {"experiment": "table_lookahead", "size": config.size, "validation": {"excess": progress.best_score}}
     learned.save(directory, "lookahead", config.options.model_dump(), best, meta, untrained=untrained)
-    write_bytes(directory / _CURRENT, dump_tensors(_copied(current)))
+    write_bytes(directory / _CURRENT, dump_tensors(dict(current)))
     write_progress(directory / _PROGRESS, progress)
