@@ -20,6 +20,13 @@ _SHOWN = 32
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Where the data sets are now that do not come with the lab, for runs of parity.  "
+    "[default: where they were in training]",
+)
+
 _FIELDS = {
     "runner": click.option(
         "--runner",
@@ -212,6 +219,7 @@ def resume(run: str, as_json: bool) -> None:
     help="Score the first pairs of a suite only, or read so many sequences or test samples; the report says so.",
 )
 @click.option("--force", is_flag=True, help="Replace an earlier report in that folder.")
+@data_dir_option
 @json_option
 def compare(
     runs: tuple[str, ...],
@@ -220,6 +228,7 @@ def compare(
     out: Path,
     count: int | None,
     force: bool,
+    data_dir: Path | None,
     as_json: bool,
 ) -> None:
     """Compare trained RUNs of one kind: tables, with the classical builders, networks for the L1 norm, or codes that
@@ -228,7 +237,9 @@ def compare(
     from lab.compare import compare_runs
 
     with progress("comparing") as update:
-        comparison = compare_runs(runs, suites, out, builders=builders, count=count, force=force, progress=update)
+        comparison = compare_runs(
+            runs, suites, out, builders=builders, data_dir=data_dir, count=count, force=force, progress=update
+        )
     if as_json:
         emit(comparison.content)
         return
@@ -435,8 +446,11 @@ def parity() -> None:
 )
 @click.option("--out", default="latency", show_default=True, type=click.Path(path_type=Path), help="Folder to write.")
 @click.option("--force", is_flag=True, help="Replace results that are there.")
+@data_dir_option
 @json_option
-def parity_simulate(arguments: tuple[str, ...], backend: Any, out: Path, force: bool, as_json: bool) -> None:
+def parity_simulate(
+    arguments: tuple[str, ...], backend: Any, out: Path, force: bool, data_dir: Path | None, as_json: bool
+) -> None:
     """Serve the same queries while servers slow down and hang, with parity models and without.
 
     RUN is a run of parity models; several are compared, each with its k. KEY=VALUE sets a field of the cluster, such as
@@ -453,7 +467,8 @@ def parity_simulate(arguments: tuple[str, ...], backend: Any, out: Path, force: 
     config = parse(ServingConfig, assignments)
     refuse_folder(out, force=force)
     with progress("serving") as advance:
-        found = study([each for each in arguments if "=" not in each], config, out, backend, advance)
+        runs = [each for each in arguments if "=" not in each]
+        found = study(runs, config, out, backend, advance, data_dir=data_dir)
     if as_json:
         emit({"files": list(map(str, found.files)), "modes": [vars(outcome) for outcome in found.outcomes]})
         return

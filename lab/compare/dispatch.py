@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,6 +48,7 @@ def compare_runs(
     out: Path = Path("report"),
     *,
     builders: Sequence[str] = (),
+    data_dir: Path | None = None,
     count: int | None = None,
     force: bool = False,
     progress: Progress = lambda done, total, what: None,
@@ -57,85 +57,72 @@ def compare_runs(
     (`lab.compare.roster.compare`), L1 norms (`lab.compare.l1.compare`) or codes that rebuild predictions
     (`lab.compare.parity.compare`).
 
-    Without names it is tables, or where none were trained L1 norms, or else codes. If there is more than one kind, a
-    line on stderr says how to see the others.
+    Without names it is what has the suites, builders or data sets that are given; where none are, tables, or where none
+    were trained L1 norms, or else codes. If there is more than one kind, a line on stderr says how to see the others.
 
     Args:
         names: runs, and for tables builders too.
         suites: of tables alone.
         builders: of tables and rankings.
+        data_dir: of codes: where the data sets are now that do not come with the lab.
         out, force, progress: as both have them.
         count: pairs or subsets of each suite, held-out sequences, or test samples.
 
     Raises:
-        RequestError: a name that nothing answers to, runs of two kinds or of one that nothing compares, suites or
-            builders where there are no tables, and all that the comparison of the kind refuses.
+        RequestError: a name that nothing answers to, runs of two kinds or of one that nothing compares, suites,
+            builders or data sets with a kind that has none, and all that the comparison of the kind refuses.
         WorkError: the report or the runs' manifests cannot be written.
     """
-    kind = _kind(names, suites, builders)
+    given = {"suites": suites, "builders": builders, "data_dir": data_dir}
+    own = {name: value for name, value in given.items() if value}
+    kind = _kind(names, own)
     if kind not in _KINDS:
         raise unknown_name("kind of comparison", kind, _KINDS)
+    _refuse_options(kind, own)
     for other in _ALONE[_ALONE.index(kind) + 1 :] if not names else ():
         experiments_of = [run.manifest.experiment for run in finished_runs(other)]
         if experiments_of:
             # Said before the work, which takes minutes.
             click.echo(f"There are runs of {_KINDS[other].words} too: lab compare {' '.join(experiments_of)}", err=True)
-    return _KINDS[kind].compare(
-        names, suites=suites, out=out, builders=builders, count=count, force=force, progress=progress
-    )
-
-
-def _compare_tables(names: Sequence[str], *, suites: Sequence[str], out: Path, **options: Any) -> Compared:
-    return comparison.compare(names, suites, out, **options)
-
-
-def _compare_networks(
-    kind: str,
-    compare: Callable[..., Compared],
-    names: Sequence[str],
-    *,
-    suites: Sequence[str],
-    out: Path,
-    builders: Sequence[str],
-    **options: Any,
-) -> Compared:
-    if suites or builders:
-        option = f"--suite {suites[0]}" if suites else f"--builder {builders[0]}"
-        raise RequestError(f"expected neither suites nor builders with {_KINDS[kind].words}, but got {option}")
-    return compare(names, out, **options)
-
-
-def _compare_rosters(names: Sequence[str], *, suites: Sequence[str], out: Path, **options: Any) -> Compared:
-    if suites:
-        raise RequestError(
-            f"expected no suite with {_KINDS[roster.KIND].words}: their roster says which, but got --suite {suites[0]}"
-        )
-    return roster.compare(names, out, **options)
+    return _KINDS[kind].compare(names, out=out, count=count, force=force, progress=progress, **own)
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """What a kind of run is called, and what compares runs of it."""
+    """What a kind of run is called, what compares runs of it, and which options that takes that not all do."""
 
     words: str
     compare: Callable[..., Compared]
+    options: tuple[str, ...] = ()
 
 
 _KINDS = {
-    TABLES: _Kind("lookup tables", _compare_tables),
-    roster.KIND: _Kind("rankings of a roster", _compare_rosters),
-    l1.KIND: _Kind("networks for the L1 norm", partial(_compare_networks, l1.KIND, l1.compare)),
-    parity.KIND: _Kind("codes that rebuild predictions", partial(_compare_networks, parity.KIND, parity.compare)),
+    TABLES: _Kind("lookup tables", comparison.compare, ("suites", "builders")),
+    roster.KIND: _Kind("rankings of a roster", roster.compare, ("builders",)),
+    l1.KIND: _Kind("networks for the L1 norm", l1.compare),
+    parity.KIND: _Kind("codes that rebuild predictions", parity.compare, ("data_dir",)),
 }
+
+_SPELLED = {"suites": "--suite", "builders": "--builder", "data_dir": "--data-dir"}
+"""Options that not all kinds take, as they are given on the command line."""
 
 _ALONE = (TABLES, l1.KIND, parity.KIND)
 """What can be compared without being named: the first of these of which there is something."""
 
 
-def _kind(names: Sequence[str], suites: Sequence[str], builders: Sequence[str]) -> str:
+def _refuse_options(kind: str, own: Mapping[str, Any]) -> None:
+    """Raises RequestError if the kind does not take one of the options `own`."""
+    for name, value in own.items():
+        if name not in _KINDS[kind].options:
+            option, first = _SPELLED[name], value if isinstance(value, Path) else value[0]
+            raise RequestError(f"expected no {option} with {_KINDS[kind].words}, but got {option} {first}")
+
+
+def _kind(names: Sequence[str], own: Mapping[str, Any]) -> str:
+    """The kind of what is named, or else the first that can be compared alone and takes an option of `own`."""
     if not names:
-        if suites or builders:
-            return TABLES
+        if own:
+            return next(kind for kind in _ALONE if set(own) & set(_KINDS[kind].options))
         return next((kind for kind in _ALONE if finished_runs(kind)), TABLES)
     found: dict[str, str] = {}
     for name in names:

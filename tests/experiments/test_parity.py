@@ -1,6 +1,7 @@
 """The parity experiment, as a person asks for it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from lab.experiment import get
 from lab.paths import list_runs
 from lab.runs import Run
 from lab.sweep.space import draw, grid
+from lab.tasks.parity.data import load
 
 TINY = ["iterations=2", "epochs=1", "base_epochs=1"]
 
@@ -22,6 +24,27 @@ def lab(capsys, *words):
         run_cli(cli, list(words))
     assert caught.value.code == 0, capsys.readouterr().err
     return capsys.readouterr().out
+
+
+def refused(capsys, *words):
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        run_cli(cli, list(words))
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def write_mnist(folder, count=40):
+    folder.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, count * 784, dtype=np.uint8).tobytes()
+    for part in ("train", "t10k"):
+        for name, shape, data in (
+            ("images-idx3", (count, 28, 28), pixels),
+            ("labels-idx1", (count,), bytes(place % 10 for place in range(count))),
+        ):
+            header = bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes()
+            (folder / f"{part}-{name}-ubyte").write_bytes(header + data)
 
 
 @pytest.mark.parametrize("name", ["parity", "parity_search"])
@@ -84,6 +107,35 @@ def test_a_training_is_compared_by_its_name(capsys, monkeypatch, tmp_path):
     lab(capsys, "train", "parity", "iterations=1", *TINY[1:])
     assert "addition/subtraction" in lab(capsys, "compare", "parity", "--out", str(tmp_path / "report"))
     assert (tmp_path / "report" / "report.html").is_file()
+
+
+def test_a_run_is_read_where_its_data_sets_are_now(capsys, monkeypatch, tmp_path):
+    """A run that was trained elsewhere names a folder of that machine."""
+    monkeypatch.setattr("lab.work.standard_trackers", list)
+    monkeypatch.setattr("lab.compare.parity.comparison.draw", lambda analyses: [])
+    trained, here = tmp_path / "there" / "data", tmp_path / "here"
+    write_mnist(trained / "mnist")
+    small = ["iterations=1", *TINY[1:], "dataset=mnist", "parity_width=0.1"]
+    run = json.loads(lab(capsys, "train", "parity", *small, "--data-dir", str(trained), "--json"))["run"]
+    trained.rename(here)
+    load.cache_clear()
+    compare = ["compare", run, "--out", str(tmp_path / "report")]
+    serve = ["parity", "simulate", run, "queries=50", "--out", str(tmp_path / "latency")]
+    for words in (compare, serve):
+        assert f"expected a folder as --data-dir, but there is none at {trained}" in refused(capsys, *words)
+        missing = refused(capsys, *words, "--data-dir", str(tmp_path))
+        assert f"expected train-images-idx3-ubyte or train-images-idx3-ubyte.gz in {tmp_path / 'mnist'}" in missing
+        assert not Path(words[-1]).exists(), "nothing is written before it is known where the data is"
+        lab(capsys, *words, "--data-dir", str(here))
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert [each["run"] for each in report["runs"]] == [run]
+    assert (tmp_path / "latency" / "latency.json").is_file()
+
+
+def test_without_names_a_folder_of_data_sets_means_runs_of_parity(capsys, tmp_path):
+    assert "expected a finished run of parity" in refused(capsys, "compare", "--data-dir", str(tmp_path))
+    both = ["compare", "--data-dir", str(tmp_path), "--suite", "churn-47"]
+    assert "expected no --data-dir with lookup tables, but got --data-dir" in refused(capsys, *both)
 
 
 def test_a_grid_of_a_file_is_the_space_of_its_run_for_good(tmp_path):

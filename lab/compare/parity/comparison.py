@@ -89,6 +89,7 @@ def compare(
     names: Sequence[str] = (),
     out: Path = Path("report"),
     *,
+    data_dir: Path | None = None,
     count: int | None = None,
     force: bool = False,
     progress: Progress = lambda done, total, what: None,
@@ -99,6 +100,8 @@ def compare(
     Args:
         names: runs; the newest finished one if none.
         out: folder of the report.
+        data_dir: where the data sets are now that do not come with the lab; where they were in training unless said
+            otherwise.
         count: test samples that are asked about, the first ones; all unless said otherwise.
         force: replace a report that is in `out` already.
         progress: told how many networks were asked, of how many, and which is next.
@@ -117,7 +120,7 @@ def compare(
         for run in runs:
             if not any(trial.status in ("finished", "stopped") for trial in run.trials.values()):
                 raise RequestError(f"expected a run with a trial that left a network, but {run.name} has none")
-        methods = methods_of(runs)
+        methods = methods_of(runs, data_dir)
         analyses = _measure(methods, question, progress)
         before = {run.name: read_before(run) for run in runs}
         note_readings(_readings(methods, question))

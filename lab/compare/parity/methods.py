@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from lab.compare.methods import seeds_note
 from lab.compare.parity.telling import told_apart
-from lab.config import parse
 from lab.errors import RequestError
 from lab.runs import Run, Trial
 from lab.tasks.parity import ParityConfig
 from lab.tasks.parity.base_models import BASE_FIELDS
+from lab.tasks.parity.checkpoint import trained_config
 from lab.tasks.parity.fit import OBJECTIVE
 from lab.tasks.parity.scheme_of import data_of
 
@@ -122,11 +123,15 @@ class Method:
         return seeds_note(len(self.seeds)) + (f"; best of {self.searched} trials" if self.searched else "")
 
 
-def methods_of(runs: Sequence[Run]) -> list[Method]:
+def methods_of(runs: Sequence[Run], data_dir: Path | None = None) -> list[Method]:
     """The methods of runs of `parity`: by setting, r, k, and the order of the runs.
 
     Trials of all runs that differ in their seed alone are one method; of two with the same seed, the first stands. Of a
     sweep that is no grid, the configuration with the best validation accuracy stands for each code, k and r.
+
+    Args:
+        runs: of `parity`.
+        data_dir: where the data sets are now; where each training had them if it is None.
 
     Raises:
         RequestError: a configuration of another version of the lab, or data that is missing or wrong.
@@ -134,7 +139,7 @@ def methods_of(runs: Sequence[Run]) -> list[Method]:
     found: dict[str, Method] = {}
     settings: dict[str, Setting] = {}
     for run in runs:
-        for method in _of_run(run, settings):
+        for method in _of_run(run, settings, data_dir):
             key = json.dumps([method.setting.label, method.searched and run.name, dict(method.read)], sort_keys=True)
             found[key] = _joined(found[key], method) if key in found else method
     methods = _labelled([each for each in found.values() if each.members], settings)
@@ -142,13 +147,13 @@ def methods_of(runs: Sequence[Run]) -> list[Method]:
     return sorted(methods, key=lambda method: (order.index(method.setting.label), method.r, method.k))
 
 
-def _of_run(run: Run, settings: dict[str, Setting]) -> list[Method]:
+def _of_run(run: Run, settings: dict[str, Setting], data_dir: Path | None) -> list[Method]:
     found: dict[str, Method] = {}
     for _, trial in sorted(run.trials.items()):
         if not trial.ended:
             continue
         try:
-            config = parse(ParityConfig, trial.config)
+            config = trained_config(trial, data_dir)
         except RequestError as error:
             raise RequestError(f"expected a run of this version of the lab, but of {run.name}: {error}") from None
         setting, read = _setting(run, config, settings), _read(config)

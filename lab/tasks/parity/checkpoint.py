@@ -18,18 +18,28 @@ from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lab.config import Config
+from lab.config import Config, parse
 from lab.errors import RequestError
 from lab.files import write_json
 from lab.paths import CHECKPOINT, find_run
-from lab.runs import Run
+from lab.runs import Run, Trial
 from lab.tasks.checkpoint_files import read_progress, read_weights, write_progress
 from lab.tasks.parity.config import ParityConfig, architecture
 
 if TYPE_CHECKING:
     from lab.tasks.parity.asked import Asked
 
-__all__ = ["Loaded", "Progress", "checkpoint_of", "load", "load_state", "save", "save_artefact", "starting_point"]
+__all__ = [
+    "Loaded",
+    "Progress",
+    "checkpoint_of",
+    "load",
+    "load_state",
+    "save",
+    "save_artefact",
+    "starting_point",
+    "trained_config",
+]
 
 _BEST, _CURRENT, _BASE, _PROGRESS = "model.safetensors", "current.safetensors", "base.safetensors", "progress.json"
 _WHAT = "checkpoint of parity"
@@ -184,6 +194,20 @@ def starting_point(config: ParityConfig, digest: str) -> Loaded:
             f"already, but got iterations = {config.iterations}"
         )
     return loaded
+
+
+def trained_config(trial: Trial, data_dir: Path | None = None) -> ParityConfig:
+    """The configuration that a trial was trained under.
+
+    Args:
+        trial: of a run of parity models.
+        data_dir: where the data sets are now; where the training had them if it is None.
+
+    Raises:
+        RequestError: it is of another version of the lab.
+    """
+    moved = {} if data_dir is None else {"data_dir": str(data_dir)}
+    return parse(ParityConfig, {**trial.config, **moved})
 
 
 def checkpoint_of(run: Run, trial: int) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +118,7 @@ def remove(run):
         pytest.param(None, {"count": 0}, "sequences", id="no sequences"),
         pytest.param(None, {"suites": ["churn-47"]}, "--suite churn-47", id="a suite of tables"),
         pytest.param(None, {"builders": ["maglev"]}, "--builder maglev", id="a builder of tables"),
+        pytest.param(None, {"data_dir": Path("data")}, "--data-dir data", id="data sets"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_writes_nothing(tmp_path, runs, damage, asked, words):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,11 +128,12 @@ def test_suites_are_all_subsets_or_ten_thousand_that_no_search_reads():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"suites": ["churn-47"]}, "expected no suite with rankings of a roster"),
+        ({"suites": ["churn-47"]}, "expected no --suite with rankings of a roster"),
+        ({"data_dir": Path("data")}, "expected no --data-dir with rankings of a roster, but got --data-dir data"),
         ({"count": 16}, "expected 2 to 15 subsets of a roster of 4, but got 16"),
         ({"builders": ["maglv"]}, "Did you mean 'maglev'"),
     ],
-    ids=["suite", "count", "builder"],
+    ids=["suite", "data sets", "count", "builder"],
 )
 def test_what_cannot_be_asked_is_refused(tmp_path, options, said):
     run = make_run(seeds=1)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lab.config import parse
 from lab.errors import RequestError
 from lab.paths import find_run
 from lab.runs import Run
 from lab.tasks.parity.base_models import base_model, untrained_base_model
-from lab.tasks.parity.checkpoint import checkpoint_of, load, load_state
+from lab.tasks.parity.checkpoint import checkpoint_of, load, load_state, trained_config
 from lab.tasks.parity.codes import Parity
 from lab.tasks.parity.config import ParityConfig
 from lab.tasks.parity.data import Dataset
@@ -55,11 +55,16 @@ class Service:
         return lambda queries: hand_out(self.base(queries))
 
 
-def service_of(name: str) -> Service:
-    """The models of the run called `name`, its best network by validation (`<run>#<trial>` for another trial).
+def service_of(name: str, data_dir: Path | None = None) -> Service:
+    """The models of a run.
+
+    Args:
+        name: of the run, of which it is the best network by validation; `<run>#<trial>` for another trial.
+        data_dir: where the data sets are now; where the training had them if it is None.
 
     Raises:
-        RequestError: no such run, one that trained no parity models with an encoder, or a damaged checkpoint.
+        RequestError: no such run, one that trained no parity models with an encoder, data that is missing or wrong, or
+            a damaged checkpoint.
     """
     run_name, sharp, number = name.rpartition("#")
     run = Run(find_run(run_name if sharp and number.isdecimal() else name))
@@ -68,7 +73,7 @@ def service_of(name: str) -> Service:
         raise RequestError(f"expected a run with a finished trial, but {run.name} has none called {trial}")
     if not run.manifest.experiment.startswith("parity"):
         raise RequestError(f"expected a run of parity, but {run.name} is one of {run.manifest.experiment}")
-    config = parse(ParityConfig, {**run.trials[trial].config, "device": "cpu", "only_test": False})
+    config = trained_config(run.trials[trial], data_dir).model_copy(update={"device": "cpu"})
     if config.encoder is None:
         raise RequestError(
             f"expected a run with an encoder and parity models, but {run.name} has the code {config.code}"

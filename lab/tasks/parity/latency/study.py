@@ -78,6 +78,8 @@ def study(
     out: Path,
     backend: Backend,
     advance: Callable[[int, int, str], None] = lambda done, total, what: None,
+    *,
+    data_dir: Path | None = None,
 ) -> Study:
     """Serves the same queries in every mode; the modes without parity use the base model of the first run.
 
@@ -87,12 +89,13 @@ def study(
         out: folder of `latency.png` and `latency.json`.
         backend: `simulation`, or `ray`, which answers in real time on actors.
         advance: told how many modes are done of how many, and which is next.
+        data_dir: where the data sets are now; where each training had them if it is None.
 
     Raises:
         RequestError: a run that cannot be served.
         WorkError: the folder cannot be written.
     """
-    services = [service_of(name) for name in runs]
+    services = [service_of(name, data_dir) for name in runs]
     plans: list[tuple[str, Mode, Service]] = [(mode, mode, services[0]) for mode in MODES if mode != "parity"]
     for service in services:
         shape = f"k={service.config.k}" + (f", r={service.config.r}" if service.config.r > 1 else "")
