@@ -169,6 +169,10 @@ class CheckpointedTask(PopulationTask, Protocol):
         """A task with the same shapes, for which nothing is trained beforehand, and on the CPU."""
         ...
 
+    def introduce(self, configs: Sequence[Any]) -> None:
+        """Says on standard error what there is to know of some members before they train together."""
+        ...
+
     def of_best(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """What of the metrics of an iteration is reported for the best network ever after, under its names there."""
         ...

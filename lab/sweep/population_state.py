@@ -82,6 +82,8 @@ class Population:
                 population._untrained = [row[task.objective] for row in population._evaluate(0)]
             else:
                 population._restore(Path(resume))
+            if isinstance(task, CheckpointedTask):
+                task.introduce(population._configs)
             yield population
         finally:
             torch.set_num_threads(threads)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from lab.console import print_aside
 from lab.tasks.parity.base_models import BASE_FIELDS, accuracy, base_model, logits, untrained_base_model
 from lab.tasks.parity.config import ParityConfig
 from lab.tasks.parity.data import Dataset
 from lab.tasks.parity.scheme_of import data_of, output_of
 
-__all__ = ["SAMPLES", "Asked", "ask", "asked_of", "part_of_base"]
+__all__ = ["SAMPLES", "Asked", "ask", "asked_of", "part_of_base", "say_accuracy"]
 
 SAMPLES = ("train", "validation", "test")
 """The parts of a data set."""
@@ -44,6 +45,12 @@ def ask(config: ParityConfig, data: Dataset, model: nn.Module) -> Asked:
     said = {name: logits(model, data, getattr(data, name), config.device) for name in SAMPLES}
     accuracies = {f"base/{name}_accuracy": accuracy(said[name], getattr(data, name).labels) for name in SAMPLES}
     return Asked(data, model, {name: hand_out(found) for name, found in said.items()}, accuracies)
+
+
+def say_accuracy(config: ParityConfig, asked: Asked) -> None:
+    """Says how good the base model of `config` is, on standard error."""
+    train, test = (100 * asked.accuracies[f"base/{name}_accuracy"] for name in ("train", "test"))
+    print_aside(f"base model {config.model} on {config.dataset}: {train:.2f} % train, {test:.2f} % test accuracy")
 
 
 def asked_of(config: ParityConfig, *, trained: bool = True) -> Asked:

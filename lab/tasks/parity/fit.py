@@ -14,7 +14,7 @@ from torch import Tensor
 from lab.console import print_aside
 from lab.errors import RequestError
 from lab.experiment import Report, Result
-from lab.tasks.parity.asked import SAMPLES, ask
+from lab.tasks.parity.asked import SAMPLES, ask, say_accuracy
 from lab.tasks.parity.base_models import base_model, untrained_base_model
 from lab.tasks.parity.batches import Batches, learning_rates
 from lab.tasks.parity.checkpoint import Loaded, Progress, load, load_state, save, starting_point
@@ -129,8 +129,7 @@ class _Training:
     def _introduce(self) -> None:
         """Says how good the base model is, and what is frozen."""
         config = self.config
-        train, test = (100 * self.asked.accuracies[f"base/{name}_accuracy"] for name in ("train", "test"))
-        print_aside(f"base model {config.model} on {config.dataset}: {train:.2f} % train, {test:.2f} % test accuracy")
+        say_accuracy(config, self.asked)
         for part in config.weighted:
             if part not in config.trained and not config.only_test:
                 print_aside(f"frozen: the {part.replace('_', ' ')}, {self._origin(part)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from lab.errors import RequestError
 from lab.population_task import Members, MemberState, Model
-from lab.tasks.parity.asked import SAMPLES, Asked, asked_of, part_of_base
+from lab.tasks.parity.asked import SAMPLES, Asked, asked_of, part_of_base, say_accuracy
+from lab.tasks.parity.base_models import BASE_FIELDS
 from lab.tasks.parity.batches import Batches, learning_rates
 from lab.tasks.parity.checkpoint import Progress, save, save_artefact
 from lab.tasks.parity.codes import DECODERS, ENCODERS, Parity
@@ -131,6 +132,12 @@ class ParityTask:
             for row, found in zip(rows, tally.rows([config.loss_rate for config in configs]), strict=True):
                 row.update({f"{name}/{key}": value for key, value in found.items()})
         return rows
+
+    def introduce(self, configs: Sequence[ParityConfig]) -> None:
+        """Says of each base model how good it is, once for all members that are trained around it."""
+        different = {(config.seed, *(getattr(config, name) for name in BASE_FIELDS)): config for config in configs}
+        for config in different.values():
+            say_accuracy(config, self._asked(config))
 
     def of_best(self, metrics: Mapping[str, float]) -> dict[str, float]:
         return best_of(metrics)

@@ -86,6 +86,21 @@ def test_members_report_what_they_would_alone(cache, code):
     assert len({found[-1]["train/loss"] for found in rows.values()}) == len(configs), "members differ"
 
 
+def test_each_base_model_is_introduced_once_as_in_a_lone_training(tmp_path, cache, capsys):
+    """Nobody would know otherwise whether what is rebuilt is bad, or what it stands in for."""
+    configs = configs_of(cache, iterations=2)
+    configs[4] = configs[0].model_copy(update={"smoothing": 0.1})
+    told = []
+    for index in (0, 1, 3):
+        alone(configs[index])
+        told.append(capsys.readouterr().err.splitlines()[0])
+    assert len(set(told)) == 3
+    before = []
+    train_population(TASK, configs, lambda now, checkpoint: before.append(capsys.readouterr().err))
+    assert before[0].splitlines() == told
+    assert before[1:] == [""]
+
+
 def test_a_member_that_was_stopped_goes_on_alone(tmp_path, cache):
     configs = configs_of(cache)
     _, ends = together(configs, tmp_path, rungs=(1,), eta=4)
