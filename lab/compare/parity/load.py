@@ -14,11 +14,12 @@ from lab.files import read_json
 from lab.paths import CHECKPOINT
 from lab.runs import ARTEFACT
 from lab.tasks.parity import ParityConfig
-from lab.tasks.parity.base_models import base_model, logits, stored_base_model, untrained_base_model
-from lab.tasks.parity.checkpoint import load, load_state
+from lab.tasks.parity.base_models import base_model, logits, stored_base_model
+from lab.tasks.parity.checkpoint import load
 from lab.tasks.parity.codes import Scheme
 from lab.tasks.parity.data import Dataset, Part
-from lab.tasks.parity.scheme_of import data_of, make_scheme, output_of
+from lab.tasks.parity.restore import restored_base_model, restored_scheme
+from lab.tasks.parity.scheme_of import data_of, output_of
 from lab.tensor_files import read_tensors
 
 __all__ = ["Loaded", "load_member"]
@@ -66,15 +67,13 @@ def load_member(member: Member) -> Loaded:
         best, recorded = _artefact(member)
     else:
         loaded = load(folder, config, data.digest)
-        base = untrained_base_model(config, data, config.model)
-        load_state(base, loaded.base, "base model")
+        base = restored_base_model(config, data, loaded.base)
         best, recorded = loaded.best, loaded.progress.best
-    scheme = make_scheme(config, data, base, cheap)
-    load_state(scheme, best, "checkpoint")
+    scheme = restored_scheme(config, data, base, best, cheap)
     results = member.run.trials[member.trial].results
     last = results[max(results)] if results else {}
     said = {name: value for name, value in last.items() if name.startswith("base/")}
-    return Loaded(config, data, base.eval(), scheme.eval(), {**said, **recorded})
+    return Loaded(config, data, base, scheme, {**said, **recorded})
 
 
 def _checkpoint(member: Member) -> Path | None:

@@ -14,8 +14,8 @@ from lab.errors import RequestError
 from lab.runs import Run, Trial
 from lab.tasks.parity import ParityConfig
 from lab.tasks.parity.base_models import BASE_FIELDS
-from lab.tasks.parity.checkpoint import trained_config
 from lab.tasks.parity.fit import OBJECTIVE
+from lab.tasks.parity.restore import trained_config
 from lab.tasks.parity.scheme_of import data_of
 
 __all__ = ["Kind", "Member", "Method", "Setting", "methods_of"]

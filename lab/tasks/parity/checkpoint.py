@@ -16,30 +16,21 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from lab.config import Config, parse
+from lab.config import Config
 from lab.errors import RequestError
 from lab.files import write_json
 from lab.paths import CHECKPOINT, find_run
-from lab.runs import Run, Trial
+from lab.runs import Run
+from lab.tables.learned import split_trial
 from lab.tasks.checkpoint_files import read_progress, read_weights, write_progress
 from lab.tasks.parity.config import ParityConfig, architecture
 
 if TYPE_CHECKING:
     from lab.tasks.parity.asked import Asked
 
-__all__ = [
-    "Loaded",
-    "Progress",
-    "checkpoint_of",
-    "load",
-    "load_state",
-    "save",
-    "save_artefact",
-    "starting_point",
-    "trained_config",
-]
+__all__ = ["Loaded", "Progress", "checkpoint_of", "load", "save", "save_artefact", "starting_point"]
 
 _BEST, _CURRENT, _BASE, _PROGRESS = "model.safetensors", "current.safetensors", "base.safetensors", "progress.json"
 _WHAT = "checkpoint of parity"
@@ -167,19 +158,6 @@ def load(directory: Path, config: ParityConfig, digest: str) -> Loaded:
     return Loaded(progress, best, current, base, optimiser)
 
 
-def load_state(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
-    """Gives `module` the tensors of a checkpoint.
-
-    Raises:
-        RequestError: they are of other names or shapes.
-    """
-    try:
-        module.load_state_dict(dict(tensors))
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RequestError(f"expected the weights of this architecture in the {what}, but: {reason}") from None
-
-
 def starting_point(config: ParityConfig, digest: str) -> Loaded:
     """The checkpoint that `config.continue_from` names.
 
@@ -194,20 +172,6 @@ def starting_point(config: ParityConfig, digest: str) -> Loaded:
             f"already, but got iterations = {config.iterations}"
         )
     return loaded
-
-
-def trained_config(trial: Trial, data_dir: Path | None = None) -> ParityConfig:
-    """The configuration that a trial was trained under.
-
-    Args:
-        trial: of a run of parity models.
-        data_dir: where the data sets are now; where the training had them if it is None.
-
-    Raises:
-        RequestError: it is of another version of the lab.
-    """
-    moved = {} if data_dir is None else {"data_dir": str(data_dir)}
-    return parse(ParityConfig, {**trial.config, **moved})
 
 
 def checkpoint_of(run: Run, trial: int) -> Path:
@@ -237,11 +201,11 @@ def _find(name: str) -> Path:
     direct = Path(name)
     if (direct / _PROGRESS).is_file():
         return direct
-    run, sharp, number = name.rpartition("#")
+    run, trial = split_trial(name)
     try:
-        folder = find_run(run if sharp and number.isdecimal() else name)
+        folder = find_run(run)
     except RequestError as error:
         raise RequestError(
             f"expected a checkpoint directory or a run, but {name!r} is no directory, and: {error}"
         ) from None
-    return checkpoint_of(Run(folder), int(number) if sharp and number.isdecimal() else 0)
+    return checkpoint_of(Run(folder), trial or 0)

@@ -15,13 +15,14 @@ from lab.console import print_aside
 from lab.errors import RequestError
 from lab.experiment import Report, Result
 from lab.tasks.parity.asked import SAMPLES, ask, say_accuracy
-from lab.tasks.parity.base_models import base_model, untrained_base_model
+from lab.tasks.parity.base_models import base_model
 from lab.tasks.parity.batches import Batches, learning_rates
-from lab.tasks.parity.checkpoint import Loaded, Progress, load, load_state, save, starting_point
+from lab.tasks.parity.checkpoint import Loaded, Progress, load, save, starting_point
 from lab.tasks.parity.codes import Parity, Scheme
 from lab.tasks.parity.config import ParityConfig, architecture
 from lab.tasks.parity.losses import loss_of
 from lab.tasks.parity.measures import measure
+from lab.tasks.parity.restore import restored_base_model, restored_scheme
 from lab.tasks.parity.scheme_of import data_of, make_scheme
 
 __all__ = ["OBJECTIVE", "best_of", "fit"]
@@ -67,12 +68,11 @@ class _Training:
             self.loaded = starting_point(config, self.data.digest)
         if self.loaded is None:
             self.base = base_model(config, self.data, config.model)
+            self.scheme = make_scheme(config, self.data, self.base)
         else:
-            self.base = untrained_base_model(config, self.data, config.model)
-            load_state(self.base, self.loaded.base, "base model")
-        self.scheme = make_scheme(config, self.data, self.base)
-        if self.loaded is not None:
-            load_state(self.scheme, self.loaded.best if config.only_test else self.loaded.current, "checkpoint")
+            weights = self.loaded.best if config.only_test else self.loaded.current
+            self.base = restored_base_model(config, self.data, self.loaded.base)
+            self.scheme = restored_scheme(config, self.data, self.base, weights)
         self.asked = ask(config, self.data, self.base)
         self.batches = Batches(config, self.asked)
         self._introduce()

@@ -21,9 +21,10 @@ from lab.compare.parity.methods import Member, methods_of
 from lab.compare.parity.report import FORMATS
 from lab.config import parse
 from lab.errors import RequestError
-from lab.files import read_json
+from lab.files import read_json, write_json
 from lab.runs import Run
 from lab.tasks.parity import ParityConfig
+from lab.tasks.parity.latency.answers import service_of
 from lab.tasks.parity.measures import measure
 
 from . import standin
@@ -219,6 +220,32 @@ def test_a_sweep_without_its_checkpoints_is_what_it_was_with_them(home):
         with_all, without = (answers_of(load_member(member(run, trial)), Question()) for run in (kept, sweep))
         np.testing.assert_array_equal(with_all.degraded, without.degraded)
         np.testing.assert_array_equal(with_all.base, without.base)
+
+
+def test_what_is_compared_is_what_is_served():
+    """A page that says how good a code is would otherwise say it of other models than those that answer."""
+    run = make_run(seeds(1, code="mlp/mlp", base_shift=1))
+    compared, served = load_member(member(run)), service_of(run.name)
+    for one, other in ((compared.base, served.base), (compared.scheme, served.scheme)):
+        assert not any(module.training for module in (*one.modules(), *other.modules()))
+        weights = other.state_dict()
+        assert one.state_dict().keys() == weights.keys()
+        assert all(torch.equal(value, weights[name]) for name, value in one.state_dict().items())
+
+
+def test_weights_of_another_architecture_are_compared_and_served_by_nobody():
+    run = make_run(seeds(1))
+    run.add_trial(1, {**run.trials[0].config, "parity_width": 2.0})
+    run.end_trial(1, "finished")
+    path = run.trial_folder(1) / "checkpoint" / "progress.json"
+    shutil.copytree(run.trial_folder(0) / "checkpoint", path.parent)
+    progress = read_json(path, "progress")
+    progress["architecture"]["parity_width"] = 2.0
+    write_json(path, progress)
+    for restore in (lambda: load_member(member(run, 1)), lambda: service_of(f"{run.name}#1")):
+        with pytest.raises(RequestError, match="expected the weights of this architecture in the checkpoint") as caught:
+            restore()
+        assert "\n" not in str(caught.value)
 
 
 def test_models_that_are_not_those_that_were_trained_are_refused(tmp_path):

@@ -14,13 +14,15 @@ from torch import Tensor, nn
 from lab.errors import RequestError
 from lab.paths import find_run
 from lab.runs import Run
-from lab.tasks.parity.base_models import base_model, untrained_base_model
-from lab.tasks.parity.checkpoint import checkpoint_of, load, load_state, trained_config
+from lab.tables.learned import split_trial
+from lab.tasks.parity.base_models import base_model
+from lab.tasks.parity.checkpoint import checkpoint_of, load
 from lab.tasks.parity.codes import Parity
 from lab.tasks.parity.config import ParityConfig
 from lab.tasks.parity.data import Dataset
 from lab.tasks.parity.latency.config import Mode
-from lab.tasks.parity.scheme_of import data_of, make_scheme, output_of
+from lab.tasks.parity.restore import restored_base_model, restored_scheme, trained_config
+from lab.tasks.parity.scheme_of import data_of, output_of
 
 __all__ = ["Service", "Stream", "service_of"]
 
@@ -66,9 +68,10 @@ def service_of(name: str, data_dir: Path | None = None) -> Service:
         RequestError: no such run, one that trained no parity models with an encoder, data that is missing or wrong, or
             a damaged checkpoint.
     """
-    run_name, sharp, number = name.rpartition("#")
-    run = Run(find_run(run_name if sharp and number.isdecimal() else name))
-    trial = int(number) if sharp and number.isdecimal() else run.manifest.best_trial
+    run_name, trial = split_trial(name)
+    run = Run(find_run(run_name))
+    if trial is None:
+        trial = run.manifest.best_trial
     if trial is None or trial not in run.trials:
         raise RequestError(f"expected a run with a finished trial, but {run.name} has none called {trial}")
     if not run.manifest.experiment.startswith("parity"):
@@ -80,12 +83,10 @@ def service_of(name: str, data_dir: Path | None = None) -> Service:
         )
     data = data_of(config)
     loaded = load(checkpoint_of(run, trial), config, data.digest)
-    base = untrained_base_model(config, data, config.model)
-    load_state(base, loaded.base, "base model")
-    scheme = make_scheme(config, data, base)
+    base = restored_base_model(config, data, loaded.base)
+    scheme = restored_scheme(config, data, base, loaded.best)
     assert isinstance(scheme, Parity)
-    load_state(scheme, loaded.best, "checkpoint")
-    return Service(run.name, config, data, base, scheme.eval(), base_model(config, data, config.cheap_model))
+    return Service(run.name, config, data, base, scheme, base_model(config, data, config.cheap_model))
 
 
 class Stream:

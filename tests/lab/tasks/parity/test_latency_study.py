@@ -96,6 +96,7 @@ def test_the_verb_prints_a_table_and_refuses_to_overwrite(runs, tmp_path):
         (["{run}", "load=2"], "load"),
         (["{run}", "qeries=3"], "Did you mean 'queries'"),
         (["{run}#7"], "called 7"),
+        (["{run}#best"], "expected the number of a trial after the #"),
     ],
 )
 def test_what_cannot_be_served_is_refused(runs, tmp_path, arguments, message):
