@@ -435,7 +435,9 @@ def parity() -> None:
     """Serve queries with parity models."""
 
 
-@parity.command("simulate", epilog="Example: lab parity simulate parity --backend simulation load=0.7 --out latency")
+@parity.command(
+    "simulate", epilog="Example: lab parity simulate parity --mode none --mode parity load=0.7 --out latency"
+)
 @click.argument("arguments", nargs=-1, required=True, metavar="RUN... [KEY=VALUE]...")
 @click.option(
     "--backend",
@@ -444,12 +446,25 @@ def parity() -> None:
     show_default=True,
     help="A discrete-event simulation, or real models on Ray actors in real time.",
 )
+@click.option(
+    "--mode",
+    "modes",
+    type=Name("mode", ["none", "equal", "replication", "parity", "cheap"]),
+    multiple=True,
+    help="How queries are protected; may be repeated.  [default: in every way]",
+)
 @click.option("--out", default="latency", show_default=True, type=click.Path(path_type=Path), help="Folder to write.")
 @click.option("--force", is_flag=True, help="Replace results that are there.")
 @data_dir_option
 @json_option
 def parity_simulate(
-    arguments: tuple[str, ...], backend: Any, out: Path, force: bool, data_dir: Path | None, as_json: bool
+    arguments: tuple[str, ...],
+    backend: Any,
+    modes: tuple[Any, ...],
+    out: Path,
+    force: bool,
+    data_dir: Path | None,
+    as_json: bool,
 ) -> None:
     """Serve the same queries while servers slow down and hang, with parity models and without.
 
@@ -458,7 +473,7 @@ def parity_simulate(
     time: there are 2,000 of them, on 4 servers, unless said otherwise.
     """
     from lab.config import parse, parse_assignments
-    from lab.tasks.parity.latency.config import ServingConfig
+    from lab.tasks.parity.latency.config import MODES, ServingConfig
     from lab.tasks.parity.latency.study import refuse_folder, study
 
     assignments = parse_assignments([each for each in arguments if "=" in each])
@@ -468,7 +483,7 @@ def parity_simulate(
     refuse_folder(out, force=force)
     with progress("serving") as advance:
         runs = [each for each in arguments if "=" not in each]
-        found = study(runs, config, out, backend, advance, data_dir=data_dir)
+        found = study(runs, config, out, backend, advance, modes=modes or MODES, data_dir=data_dir)
     if as_json:
         emit({"files": list(map(str, found.files)), "modes": [vars(outcome) for outcome in found.outcomes]})
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,7 +54,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Study:
-    """All modes.
+    """All modes that were asked for.
 
     Attributes:
         outcomes: one for each.
@@ -79,9 +79,10 @@ def study(
     backend: Backend,
     advance: Callable[[int, int, str], None] = lambda done, total, what: None,
     *,
+    modes: Collection[Mode] = MODES,
     data_dir: Path | None = None,
 ) -> Study:
-    """Serves the same queries in every mode; the modes without parity use the base model of the first run.
+    """Serves the same queries in each mode; the modes without parity use the base model of the first run.
 
     Args:
         runs: of parity models (`lab.tasks.parity.latency.answers.service_of`); each gives its k and r.
@@ -89,6 +90,7 @@ def study(
         out: folder of `latency.png` and `latency.json`.
         backend: `simulation`, or `ray`, which answers in real time on actors.
         advance: told how many modes are done of how many, and which is next.
+        modes: which; they are served in the order of `MODES`, parity last.
         data_dir: where the data sets are now; where each training had them if it is None.
 
     Raises:
@@ -96,8 +98,9 @@ def study(
         WorkError: the folder cannot be written.
     """
     services = [service_of(name, data_dir) for name in runs]
-    plans: list[tuple[str, Mode, Service]] = [(mode, mode, services[0]) for mode in MODES if mode != "parity"]
-    for service in services:
+    plain = [mode for mode in MODES if mode in modes and mode != "parity"]
+    plans: list[tuple[str, Mode, Service]] = [(mode, mode, services[0]) for mode in plain]
+    for service in services if "parity" in modes else ():
         shape = f"k={service.config.k}" + (f", r={service.config.r}" if service.config.r > 1 else "")
         plans.append((f"parity {shape}" + (f" {service.config.code}" if len(services) > 1 else ""), "parity", service))
     outcomes, latencies = [], {}

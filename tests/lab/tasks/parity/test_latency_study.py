@@ -1,6 +1,8 @@
 """Serving with real models: answers are those of the models, in a simulation and on actors that answer in real time."""
 
 import json
+import re
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from lab.experiment import get
 from lab.sweep.cluster import ray_session
 from lab.tasks.parity.latency.actors import answer_in_time
 from lab.tasks.parity.latency.answers import Stream, service_of
-from lab.tasks.parity.latency.config import ServingConfig
+from lab.tasks.parity.latency.config import MODES, ServingConfig
 from lab.tasks.parity.latency.simulation import simulate
 from lab.tasks.parity.latency.study import study
 from lab.training import run_training
@@ -61,6 +63,38 @@ def test_a_study_says_what_each_mode_costs_and_gives(runs, tmp_path):
     assert none.p50 <= none.p99 <= none.p999
 
 
+@pytest.mark.parametrize("backend", ["simulation", "ray"])
+def test_only_the_modes_that_are_asked_for_are_served(runs, tmp_path, monkeypatch, backend):
+    """A mode takes a minute and more in real time."""
+    served = []
+
+    def serve(config, mode, stream=None):
+        served.append(mode)
+        found = simulate(config, mode)
+        return found if stream is None else (found, found.second)
+
+    monkeypatch.setattr("lab.tasks.parity.latency.study.simulate", serve)
+    monkeypatch.setattr("lab.tasks.parity.latency.study.answer_in_time", serve)
+    monkeypatch.setattr("lab.tasks.parity.latency.study.ray_session", lambda address: nullcontext())
+    words = ["parity", "simulate", *runs, "queries=50", "--backend", backend, "--json", "--out"]
+
+    def rows(*modes):
+        asked = [word for mode in modes for word in ("--mode", mode)]
+        done = CliRunner().invoke(cli, [*words, str(tmp_path / "-".join(["out", *modes])), *asked])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)["modes"]
+
+    every = rows(*MODES)
+    assert served == ["none", "equal", "replication", "cheap", "parity", "parity"]
+    assert rows() == every
+    served.clear()
+    assert rows("parity", "none", "parity") == [every[0], *every[4:]]
+    assert served == ["none", "parity", "parity"]
+    served.clear()
+    assert rows("cheap") == [every[3]]
+    assert served == ["cheap"]
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 def test_actors_in_real_time_give_the_models_own_answers(runs):
@@ -95,6 +129,7 @@ def test_the_verb_prints_a_table_and_refuses_to_overwrite(runs, tmp_path):
         (["no-such-run"], "no-such-run"),
         (["{run}", "load=2"], "load"),
         (["{run}", "qeries=3"], "Did you mean 'queries'"),
+        (["{run}", "--mode", "none", "--mode", "party"], "unknown mode 'party'.* Did you mean 'parity'"),
         (["{run}#7"], "called 7"),
         (["{run}#best"], "expected the number of a trial after the #"),
     ],
@@ -102,5 +137,6 @@ def test_the_verb_prints_a_table_and_refuses_to_overwrite(runs, tmp_path):
 def test_what_cannot_be_served_is_refused(runs, tmp_path, arguments, message):
     given = [each.replace("{run}", runs[0]) for each in arguments]
     found = CliRunner().invoke(cli, ["parity", "simulate", *given, "--out", str(tmp_path)])
-    assert message in str(found.exception)
+    assert isinstance(found.exception, RequestError)
+    assert re.search(message, str(found.exception))
     assert not list(tmp_path.iterdir())
