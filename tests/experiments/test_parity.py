@@ -1,6 +1,7 @@
 """The parity experiment, as a person asks for it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import experiments  # noqa: F401  # registers them
 from lab.cli import cli
 from lab.console import run_cli
 from lab.experiment import get
-from lab.paths import list_runs
+from lab.paths import list_runs, runs_root
 from lab.runs import Run
 from lab.sweep.space import draw, grid
 from lab.tasks.parity.data import load
@@ -130,6 +131,22 @@ def test_a_run_is_read_where_its_data_sets_are_now(capsys, monkeypatch, tmp_path
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert [each["run"] for each in report["runs"]] == [run]
     assert (tmp_path / "latency" / "latency.json").is_file()
+
+
+@pytest.mark.parametrize("code", ["addition/subtraction", "cheap-model"])
+def test_a_run_of_another_machine_needs_no_folder_of_that_machine(capsys, monkeypatch, tmp_path, code):
+    """Base models that no checkpoint has were looked for, and trained again, where that machine kept them."""
+    monkeypatch.setattr("lab.work.standard_trackers", list)
+    monkeypatch.setattr("lab.compare.parity.comparison.draw", lambda analyses: [])
+    there = tmp_path / "there"
+    small = ["iterations=1", *TINY[1:], "parity_width=0.1", f"code={code}", f"cache_dir={there / 'models'}"]
+    run = json.loads(lab(capsys, "train", "parity", *small, "--json"))["run"]
+    shutil.rmtree(there)
+    there.write_text("no folder can be made here")
+    lab(capsys, "compare", run, "--out", str(tmp_path / "report"))
+    if code == "addition/subtraction":
+        lab(capsys, "parity", "simulate", run, "queries=50", "--out", str(tmp_path / "latency"))
+    assert (runs_root() / ".parity-base-models").is_dir()
 
 
 def test_without_names_a_folder_of_data_sets_means_runs_of_parity(capsys, tmp_path):

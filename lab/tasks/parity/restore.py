@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,7 +21,10 @@ __all__ = ["restored_base_model", "restored_scheme", "trained_config"]
 
 
 def trained_config(trial: Trial, data_dir: Path | None = None) -> ParityConfig:
-    """The configuration that a trial was trained under.
+    """The configuration that a trial was trained under, with folders of this machine.
+
+    A base model that no checkpoint has is looked for where the training kept them; if that folder is not here, it is
+    kept beside the runs that are.
 
     Args:
         trial: of a run of parity models.
@@ -29,8 +33,10 @@ def trained_config(trial: Trial, data_dir: Path | None = None) -> ParityConfig:
     Raises:
         RequestError: it is of another version of the lab.
     """
-    moved = {} if data_dir is None else {"data_dir": str(data_dir)}
-    return parse(ParityConfig, {**trial.config, **moved})
+    values = dict(trial.config) if data_dir is None else {**trial.config, "data_dir": str(data_dir)}
+    config = parse(ParityConfig, values)
+    assert config.cache_dir is not None  # the config fills it in
+    return config if os.access(config.cache_dir, os.R_OK) else parse(ParityConfig, {**values, "cache_dir": None})
 
 
 def restored_base_model(config: ParityConfig, data: Dataset, weights: Mapping[str, Tensor]) -> nn.Module:
