@@ -78,6 +78,7 @@ register(
                 "variance_end": 1.0,
                 "temperature_start": 1.0,
                 "temperature_end": 0.1,
+                "validate_every": 20,
             },
             "ppo": {"method": "ppo", "iterations": 1000, "subsets": 128},
         },

@@ -81,20 +81,23 @@ class RankingTables:
         self.roster = np.zeros((options.backends, 4), dtype=np.uint64)
 
     def state_dict(self) -> Mapping[str, Tensor]:
-        """`rankings` int64 (size, N), and `roster` int64 (N, 4), the bits of the hashes."""
-        return {"rankings": torch.from_numpy(self.rankings), "roster": torch.from_numpy(self.roster.view(np.int64))}
+        """`rankings` uint8 (size, N), and `roster` int64 (N, 4), the bits of the hashes."""
+        return {
+            "rankings": torch.from_numpy(self.rankings.astype(np.uint8)),
+            "roster": torch.from_numpy(self.roster.view(np.int64)),
+        }
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Takes rankings and roster.
+        """Takes rankings, which were int64 once, and roster.
 
         Raises:
             RuntimeError: other tensors, shapes or types than these options have, or a row that is no ranking.
         """
         expected = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in self.state_dict().items()}
         found = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state_dict.items()}
-        if found != expected:
+        if found not in (expected, {**expected, "rankings": (torch.int64, self.rankings.shape)}):
             raise RuntimeError(f"expected {expected}, but got {found}")
-        rankings = state_dict["rankings"].numpy().copy()
+        rankings = state_dict["rankings"].numpy().astype(np.int64)
         if not np.array_equal(np.sort(rankings, axis=1), np.broadcast_to(np.arange(rankings.shape[1]), rankings.shape)):
             raise RuntimeError(f"expected rankings of 0..{rankings.shape[1] - 1}, each once, but a row is none")
         self.rankings, self.roster = rankings, state_dict["roster"].numpy().copy().view(np.uint64)

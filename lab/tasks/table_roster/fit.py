@@ -88,15 +88,17 @@ def fit(config: TableRosterConfig, report: Report, *, resume: Path | None = None
     if resume is not None:
         progress, best = _load(resume, running)
         least = float(spreads(best[None], present).mean())
-    validation = measure(best, present)
+    validation, found = measure(best, present), spreads(running.rankings, present).mean(axis=1)
     started = time.perf_counter() - progress.seconds
     metrics: dict[str, float] = {}
     for iteration in range(progress.iteration + 1, config.iterations + 1):
         own = running.step(iteration, stream("train", config.seed, iteration))
-        found = spreads(running.rankings, present).mean(axis=1)
-        if found.min() < least:
-            least, best = float(found.min()), running.rankings[found.argmin()].copy()
-            validation = measure(best, present)
+        last = iteration == config.iterations
+        if last or iteration % config.validate_every == 0 or iteration % config.checkpoint_every == 0:
+            found = spreads(running.rankings, present).mean(axis=1)
+            if found.min() < least:
+                least, best = float(found.min()), running.rankings[found.argmin()].copy()
+                validation = measure(best, present)
         progress = Progress(iteration=iteration, seconds=time.perf_counter() - started)
         metrics = {
             "iteration": float(iteration),
@@ -106,7 +108,7 @@ def fit(config: TableRosterConfig, report: Report, *, resume: Path | None = None
             **{f"validation/{name}": value for name, value in validation.items()},
         }
         done = validation["uneven"] == 0 and config.backends <= ALL_UP_TO
-        if done or iteration == config.iterations or iteration % config.checkpoint_every == 0:
+        if done or last or iteration % config.checkpoint_every == 0:
             with tempfile.TemporaryDirectory(prefix="table-roster-") as directory:
                 _save(Path(directory), config, progress, running, best, untrained, validation)
                 report(metrics, Path(directory))
@@ -142,4 +144,4 @@ def _load(directory: Path, running: Search) -> tuple[Progress, NDArray[np.int64]
     what = "checkpoint of table_roster"
     progress = read_progress(directory / _SEARCH, Progress, what)
     running.load(read_weights(directory / _STATE, what))
-    return progress, read_weights(directory / learned.MODEL, what)["rankings"].numpy()
+    return progress, read_weights(directory / learned.MODEL, what)["rankings"].numpy().astype(np.int64)

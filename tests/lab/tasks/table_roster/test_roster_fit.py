@@ -100,7 +100,7 @@ SEARCHES = {
     "heat_bath": {},
     "insertion": {"backends": 13, "size": 14, "subsets": 40, "chains": 2},
     "anneal": {},
-    "gradient": {"subsets": 40, "temperature_start": 1.0, "temperature_end": 0.1},
+    "gradient": {"subsets": 40, "temperature_start": 1.0, "temperature_end": 0.1, "validate_every": 3},
     "ppo": {"subsets": 40, "rollouts": 4},
 }
 
