@@ -298,6 +298,7 @@ def table() -> None:
     type=click.Path(path_type=Path),
     help="Instead: a file with every backend that may ever be present. Nothing moves needlessly then.",
 )
+@click.option("--rankings", help="With a roster: a run of table_roster, or 47-8, which comes with the lab.")
 @click.option("--size", required=True, type=click.IntRange(min=1), help="Entries of the table.")
 @click.option(
     "--backends",
@@ -318,6 +319,7 @@ def table() -> None:
 def table_build(
     algorithm: str | None,
     roster_path: Path | None,
+    rankings: str | None,
     size: int,
     backends_path: Path,
     weights_path: Path | None,
@@ -331,7 +333,7 @@ def table_build(
     refuse_to_replace(out, force=force)
     with busy("building the table"):
         roster = None if roster_path is None else read_backends(roster_path)
-        document = build_table(algorithm, size, read_backends(backends_path, weights_path), roster)
+        document = build_table(algorithm, size, read_backends(backends_path, weights_path), roster, rankings)
     write_table(out, document, force=force)
     if as_json:
         emit(document.to_json())
@@ -340,9 +342,10 @@ def table_build(
             f"{out}: {document.algorithm}@{document.version}, {size} entries, {len(document.backends.keys)} backends"
         )
         if roster is not None:
-            from lab.tables.rankings import evenness
+            from lab.tables.rankings import evenness, rankings_folder
 
-            click.echo(f"nothing moves needlessly; {evenness(size, len(roster.keys))}")
+            count = len(roster.keys)
+            click.echo(f"nothing moves needlessly; {evenness(rankings_folder(size, count, rankings), count)}")
 
 
 @table.command("diff", epilog="Example: lab table diff before.json after.json")

@@ -116,18 +116,26 @@ def read_backends(path: Path, weights_path: Path | None = None) -> Backends:
     return Backends(backends.keys, tuple(by_key[key] for key in backends.keys))
 
 
-def build_table(algorithm: str | None, size: int, backends: Backends, roster: Backends | None = None) -> TableDocument:
-    """Builds the table of `backends`, by a builder, or by the rankings of a roster.
+def build_table(
+    algorithm: str | None,
+    size: int,
+    backends: Backends,
+    roster: Backends | None = None,
+    rankings: str | None = None,
+) -> TableDocument:
+    """Builds the table of `backends`, by a builder, or by the rankings of a roster, `rankings` a run that has them.
 
     Raises:
         RequestError: as `lab.tables.build` and `lab.tables.rankings.of_roster`; an algorithm and a roster, or neither.
     """
     if (algorithm is None) == (roster is None):
         raise RequestError(f"expected an algorithm or a roster, but got {'neither' if roster is None else 'both'}")
+    if rankings is not None and roster is None:
+        raise RequestError("expected a roster with rankings: they are of places in it")
     if roster is not None:
         from lab.tables.rankings import of_roster  # torch takes seconds
 
-        builder = of_roster(roster.keys, size, backends.keys)
+        builder = of_roster(roster.keys, size, backends.keys, rankings)
     else:
         builder = registry.describe(str(algorithm))
     entries = registry.build_with(builder, backends.keys, size, backends.weights)

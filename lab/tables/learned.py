@@ -50,6 +50,7 @@ __all__ = [
     "preset_names",
     "save",
     "split_trial",
+    "trial_named",
 ]
 
 FORMAT = 1
@@ -232,7 +233,7 @@ def _load_member(family: str, rest: str) -> Builder:
     elif family == "preset":
         directory = _preset(where)
     else:
-        directory = _trial(name, where)
+        directory = trial_named(name, where)
     description = _description(directory)
     if description["architecture"] not in FAMILIES[family]:
         fits = [other for other, members in FAMILIES.items() if description["architecture"] in members]
@@ -294,8 +295,12 @@ def _preset(name: str) -> Path:
     return PRESETS / name
 
 
-def _trial(name: str, rest: str) -> Path:
-    """The folder of the trial that `<run>` or `<run>#<trial>` names."""
+def trial_named(name: str, rest: str) -> Path:
+    """The folder of the trial that `rest`, `<run>` or `<run>#<trial>`, names; a run stands for its best trial.
+
+    Raises:
+        RequestError: there is none; `name` is what was asked for.
+    """
     run_name, number = split_trial(rest)
     if not run_name:
         raise RequestError(f"expected a run after the colon of {name!r}, such as {name}<run> or {name}<run>#0")

@@ -1,7 +1,8 @@
 """Tables of a known roster: a ranking of all backends for each entry, and the first that is present gets it.
 
 Whatever leaves or joins, nothing moves needlessly; what there is to learn is evenness (`lab.tasks.table_roster`). The
-rankings are of places in the roster, in the order of identity: rankings for seven backends serve any seven.
+rankings are of places in the roster, in the order of identity: rankings for seven backends serve any seven, and any
+fewer, who take the first places.
 
 `presets/rankings-<size>-<backends>` hold the best rankings that were found, as artefacts (`lab.tables.learned`).
 """
@@ -33,6 +34,7 @@ __all__ = [
     "first_present",
     "of_roster",
     "preset_names",
+    "rankings_folder",
     "table_of_rankings",
 ]
 
@@ -139,52 +141,78 @@ def preset_names() -> list[str]:
     return sorted(names, key=lambda name: [int(part) for part in name.split("-")])
 
 
-def evenness(size: int, backends: int) -> str:
-    """How even the rankings that come with the lab are, in words.
+def rankings_folder(size: int, backends: int, run: str | None = None) -> Path:
+    """Where the rankings for a roster are.
+
+    Args:
+        size: entries of a table.
+        backends: of the roster.
+        run: `<run>` or `<run>#<trial>` of `table_roster`, or `<size>-<backends>` of those that come with the lab;
+            without it, of these for as many backends or more, the smallest.
 
     Raises:
-        RequestError: there are no such rankings.
+        RequestError: there are none.
     """
-    said = read_json(_folder(size, backends) / learned.DESCRIPTION, "description of a learned table")["validation"]
-    uneven, subsets = int(said["uneven"]), (1 << backends) - 1
-    if not uneven:
-        return f"perfectly even for every subset of the {backends}"
-    judged = round(uneven / said["uneven_share"])
-    if judged < subsets:
-        return (
-            f"over {judged:,} drawn subsets of the {backends}, loads differ by {said['spread']:.1f} on average "
-            f"and by {said['worst_spread']:.0f} at most"
-        )
+    if run in preset_names():
+        return PRESETS / f"{_PREFIX}{run}"
+    if run is not None:
+        return learned.trial_named(run, run)
+    for name in preset_names():
+        of_size, of_backends = map(int, name.split("-"))
+        if of_size == size and of_backends >= backends:
+            return PRESETS / f"{_PREFIX}{name}"
+    largest = {int(size): int(backends) for size, backends in (name.split("-") for name in preset_names())}
+    known = " or ".join(f"{entries} with up to {most} backends" for entries, most in largest.items())
+    raise RequestError(
+        f"expected a size with rankings that come with the lab, {known}, but got {size} with {backends}: "
+        f"train some (lab train table_roster size={size} backends={backends}) and name the run (--rankings RUN)"
+    )
+
+
+def evenness(folder: Path, backends: int) -> str:
+    """How even the rankings of a folder are for a roster, in words.
+
+    Raises:
+        RequestError: no rankings there.
+    """
+    description = read_json(folder / learned.DESCRIPTION, "description of a learned table")
+    said, of = description["validation"], int(description["options"]["backends"])
+    uneven, subsets = int(said["uneven"]), (1 << of) - 1
     loads = f"loads differ by {said['worst_spread']:.0f} at most"
-    return f"not perfectly even for {uneven} of the {subsets:,} subsets of the {backends}, where {loads}"
+    if not uneven:
+        text = f"perfectly even for every subset of the {of}"
+    elif round(uneven / said["uneven_share"]) < subsets:
+        judged = round(uneven / said["uneven_share"])
+        text = f"over {judged:,} drawn subsets of the {of}, {loads}, and by {said['spread']:.1f} on average"
+    else:
+        text = f"not perfectly even for {uneven} of the {subsets:,} subsets of the {of}, where {loads}"
+    return text if of == backends else f"the first {backends} of rankings for {of}: {text}"
 
 
-def _folder(size: int, backends: int) -> Path:
-    name = f"{size}-{backends}"
-    if name not in preset_names():
-        raise unknown_name("size and backends of rankings that come with the lab", name, preset_names())
-    return PRESETS / f"{_PREFIX}{name}"
-
-
-def of_roster(roster: Sequence[Identity], size: int, ids: Sequence[Identity]) -> Builder:
-    """The builder of a roster, by the rankings that come with the lab.
+def of_roster(roster: Sequence[Identity], size: int, ids: Sequence[Identity], run: str | None = None) -> Builder:
+    """The builder of a roster, by its rankings.
 
     Args:
         roster: every backend that may ever be present.
         size: entries of a table.
         ids: the backends that are present: looked at here, so that what is not in the roster is named.
+        run: as for `rankings_folder`.
 
     Raises:
         RequestError: there are no such rankings, a backend twice or malformed, or one that is not in the roster.
     """
-    folder = _folder(size, len(roster))
+    folder = rankings_folder(size, len(roster), run)
     order = sort_order(roster)
     known = [canonical_id(identity) for identity in roster]
     for identity in ids:
         if canonical_id(identity) not in known:
             raise unknown_name("backend of the roster", canonical_id(identity), known)
-    tables = learned.model(folder)
-    assert isinstance(tables, RankingTables)
+    found = learned.model(folder)
+    if not isinstance(found, RankingTables):
+        raise RequestError(f"expected a run of table_roster, but {run!r} trained no rankings")
+    found.check(size, len(roster))
+    tables = RankingTables(RankingOptions(size=size, backends=len(roster)))
+    tables.rankings = found.rankings[found.rankings < len(roster)].reshape(size, len(roster))
     tables.roster = hashes_of(roster)[order]
 
     def build_batch(
@@ -193,9 +221,9 @@ def of_roster(roster: Sequence[Identity], size: int, ids: Sequence[Identity]) ->
         return tables.build_batch(hashes, present, size)
 
     return Builder(
-        name=f"rankings:{size}-{len(roster)}",
+        name=f"rankings:{run or folder.name.removeprefix(_PREFIX)}",
         version=1,
-        summary=f"rankings of a roster: nothing moves needlessly; {evenness(size, len(roster))}",
+        summary=f"rankings of a roster: nothing moves needlessly; {evenness(folder, len(roster))}",
         build_batch=build_batch,
         check=tables.check,
         trained=True,

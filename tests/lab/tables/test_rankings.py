@@ -10,7 +10,16 @@ from lab.cli import cli
 from lab.console import run_cli
 from lab.errors import RequestError
 from lab.tables import learned
-from lab.tables.rankings import PRESETS, RankingOptions, RankingTables, evenness, of_roster, preset_names
+from lab.tables.capped import CappedOptions, CappedTables
+from lab.tables.rankings import (
+    PRESETS,
+    RankingOptions,
+    RankingTables,
+    evenness,
+    of_roster,
+    preset_names,
+    rankings_folder,
+)
 from lab.tables.registry import build_with
 from lab.tasks.table_roster.fit import measure
 from lab.tasks.table_roster.subsets import all_subsets
@@ -46,7 +55,7 @@ def test_rankings_that_come_with_the_lab_are_as_even_as_they_say(name):
     size, n = map(int, name.split("-"))
     if (size, n) in {(47, 4), (47, 5), (47, 6), (47, 7)}:
         assert found["uneven"] == 0, "perfectly even for every subset"
-        assert evenness(size, n) == f"perfectly even for every subset of the {n}"
+        assert evenness(folder, n) == f"perfectly even for every subset of the {n}"
     if (size, n) == (47, 8):
         assert found["uneven"] <= 5
 
@@ -61,8 +70,8 @@ def test_the_roster_may_be_given_in_any_order():
 @pytest.mark.parametrize(
     ("roster", "size", "ids", "said"),
     [
-        (ROSTER, 48, ROSTER, "rankings that come with the lab '48-7'"),
-        (ROSTER[:2], 47, ROSTER[:2], "47-2"),
+        (ROSTER, 48, ROSTER, "47 with up to .* but got 48 with 7: train some"),
+        ([f"10.0.1.{i}:80" for i in range(120)], 47, [], "but got 47 with 120"),
         (ROSTER, 47, ["10.0.0.9:80"], "backend of the roster"),
         ([*ROSTER[:6], ROSTER[0]], 47, ROSTER[:1], "once"),
     ],
@@ -94,6 +103,56 @@ def test_artefacts_that_hold_no_rankings_are_refused(tmp_path, state, said):
     learned.save(tmp_path, "rankings", {"size": 5, "backends": 3}, tensors, {})
     with pytest.raises(RequestError, match=said):
         learned.load(tmp_path)
+
+
+def test_a_smaller_roster_takes_the_first_places_of_rankings_for_more():
+    """Of three backends there are no rankings of their own: nothing moves needlessly, and all is even as for four."""
+    few, more = ROSTER[:3], ROSTER[:4]
+    assert rankings_folder(47, 3) == rankings_folder(47, 4)
+    present, tables = tables_of_all_subsets(47, few)
+    scores = table_scores(tables, present)
+    assert scores.imbalance.max() == 0
+    assert scores.invalid.max() == 0
+    assert "first 3 of rankings for 4: perfectly even" in of_roster(few, 47, few).summary
+    np.testing.assert_array_equal(tables[-1], build_with(of_roster(more, 47, more), few, 47))
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run of `table_roster` whose best trial is #1, as far as building needs one."""
+    folder = tmp_path / "runs" / "table_roster" / "mine"
+    tables = RankingTables(RankingOptions(size=5, backends=3))
+    meta = {"validation": {"uneven": 3.0, "uneven_share": 3 / 7, "spread": 1.5, "worst_spread": 4.0}}
+    learned.save(folder / "trials" / "00001", "rankings", {"size": 5, "backends": 3}, tables.state_dict(), meta)
+    (folder / "run.json").write_text(json.dumps({"best_trial": 1}))
+    monkeypatch.setenv("LAB_RUNS", str(tmp_path / "runs"))
+    return folder
+
+
+def test_rankings_of_a_run_serve_a_roster_of_ones_own(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "roster").write_text("a:1\nb:1\nc:1\n")
+    (tmp_path / "some").write_text("c:1\nb:1\n")
+    command = ["table", "build", "--roster", "roster", "--rankings", "mine", "--size", "5", "--backends", "some"]
+    assert status_of([*command, "--out", "table.json"]) == 0
+    assert "for 3 of the 7 subsets of the 3, where loads differ by 4" in capsys.readouterr().out
+    # All rankings are a, b, c in the order of identity.
+    owners = json.loads((tmp_path / "table.json").read_text())
+    assert len(set(owners["entries"])) == 1
+    assert status_of([*command[:6], "--size", "6", "--backends", "some", "--out", "other.json"]) == 2
+    assert "the size of these rankings, 5, but got 6" in capsys.readouterr().err
+
+
+def test_a_run_without_rankings_is_refused(run):
+    learned.save(run / "trials" / "00001", "capped", {"size": 5}, CappedTables(CappedOptions(size=5)).state_dict(), {})
+    with pytest.raises(RequestError, match="expected a run of table_roster"):
+        of_roster(ROSTER[:3], 5, [], "mine")
+
+
+def test_rankings_that_come_with_the_lab_can_be_pinned():
+    """A roster of six is served by those for seven, if they are named."""
+    assert of_roster(ROSTER[:6], 47, [], "47-7").name == "rankings:47-7"
+    assert of_roster(ROSTER[:6], 47, []).name == "rankings:47-6"
 
 
 def build(tmp_path, monkeypatch, capsys, *options):
@@ -128,8 +187,12 @@ def test_rankings_of_eight_are_not_presented_as_perfectly_even(tmp_path, monkeyp
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [((), "an algorithm or a roster, but got neither"), (("--roster", "roster", "--algorithm", "maglev"), "got both")],
-    ids=["neither", "both"],
+    [
+        ((), "an algorithm or a roster, but got neither"),
+        (("--roster", "roster", "--algorithm", "maglev"), "got both"),
+        (("--algorithm", "maglev", "--rankings", "47-7"), "expected a roster with rankings"),
+    ],
+    ids=["neither", "both", "rankings alone"],
 )
 def test_a_roster_or_an_algorithm_is_asked_for(tmp_path, monkeypatch, capsys, options, said):
     status, printed = build(tmp_path, monkeypatch, capsys, *options)
