@@ -40,7 +40,7 @@ def build_capped(
     """Tables under caps.
 
     Args:
-        caps: int64 (size,), the largest load for n = 1, 2, ... backends.
+        caps: int64 (size,), the largest load for n = 1, 2, ... backends; 0 for floor and ceiling.
         hashes: uint64 (B, N, 4), columns in the order of identity.
         present: bool (B, N).
         size: entries of a table.
@@ -48,14 +48,23 @@ def build_capped(
     Returns:
         int32 (B, size) of columns, -1 in rows without a backend.
     """
-    return build_priced(hashes, present, size, lambda n: np.zeros((1, caps[n - 1]), dtype=np.int64), exact=False)[0]
+
+    def no_prices(n: int) -> NDArray[np.int64]:
+        return np.zeros((1, caps[n - 1] or size // n + 1), dtype=np.int64)
+
+    tables = np.full((len(present), size), -1, dtype=np.int32)
+    exact = np.append(0, caps)[present.sum(axis=1)] == 0
+    for rows in (exact, ~exact):
+        if rows.any():
+            tables[rows] = build_priced(hashes[rows], present[rows], size, no_prices, exact=bool(exact[rows][0]))[0]
+    return tables
 
 
 class CappedTables:
     """A table function: stratified scores under learned caps (a `lab.tables.learned.TableModel`).
 
     Attributes:
-        caps: int64 (size,), the largest load for n = 1, 2, ... backends.
+        caps: int64 (size,), the largest load for n = 1, 2, ... backends; 0 for floor and ceiling.
         exact: False: the smallest load is free.
     """
 
@@ -79,11 +88,11 @@ class CappedTables:
         if found != {"caps": (torch.int64, least.shape)}:
             raise RuntimeError(f"expected caps as int64 of shape {least.shape}, but got {found}")
         caps = state_dict["caps"].numpy().copy()
-        wrong = np.flatnonzero((caps < least) | (caps > len(least)))
+        wrong = np.flatnonzero((caps != 0) & ((caps < least) | (caps > len(least))))
         if len(wrong):
             n = int(wrong[0]) + 1
             raise RuntimeError(
-                f"expected a cap from {least[n - 1]} to {len(least)} for {n} backends, got {caps[n - 1]}"
+                f"expected a cap from {least[n - 1]} to {len(least)} for {n} backends, or 0, got {caps[n - 1]}"
             )
         self.caps = caps
 

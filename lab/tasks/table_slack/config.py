@@ -13,7 +13,8 @@ __all__ = ["TableSlackConfig"]
 
 
 class TableSlackConfig(LeavesConfig):
-    """Caps for each number of backends, by dynamic programming over what training fleets show.
+    """Caps for each number of backends, by dynamic programming over what training fleets show: the least excess there
+    is within a budget of unevenness.
 
     Any-hash universe, stateless. An iteration adds fresh fleets to the estimates and finds the best caps anew.
     """
@@ -23,10 +24,16 @@ class TableSlackConfig(LeavesConfig):
     device: Literal["cpu"] = Field(default="cpu", description="tables are built with NumPy")
     threads: int = Field(default=1, ge=1, le=256, description="reserved for a trial; one is used")
     size: int = Field(default=47, ge=2, le=1024, description="entries of a table; caps serve no other size")
-    unevenness: float = Field(
-        default=0.05, ge=0, le=10, description="excess that is worth as much as a largest load of one mean more"
+    slack: float = Field(
+        default=0.1,
+        ge=0,
+        le=10,
+        description="how far the largest load may be above that of exactly even tables, in means: on average over the "
+        "numbers of backends and both ends of their steps",
     )
-    most_extra: int = Field(default=5, ge=1, le=64, description="entries above the ceiling that are tried, at most")
+    most: float = Field(
+        default=1.75, ge=1, le=10, description="largest cap that is tried, over the mean; or the ceiling and one entry"
+    )
     look: bool = Field(
         default=False,
         description="tables look ahead (`lab.tables.lookahead`) where a backend leaves: the lower number up, the upper "

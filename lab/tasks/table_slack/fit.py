@@ -1,8 +1,10 @@
-"""The search: what every pair of caps costs on training fleets, and the cheapest caps for all numbers together.
+"""The search: what every pair of caps costs on training fleets, and the best caps for all numbers within a budget.
 
-When one of n backends leaves, what moves depends on the cap for n and on that for n - 1. So the sum over all n of what
-moves, and of what the largest loads are worth, is a sum along a chain, and its least is found exactly (Viterbi, 1967).
-Tables may look ahead as well (`look`), from one end of a step to the other.
+When one of n backends leaves, what moves depends on the cap for n and on that for n - 1. So what moves, over all n, is
+a sum along a chain, and so is what the largest loads are above the mean. The least of the first within a budget of the
+second is found by dynamic programming over both (Bellman, 1957; in units of the budget). A price of unevenness instead
+of a budget finds the convex hull of the front alone (Das and Dennis, 1997), and points between two of its corners are
+above those that classical tables reach. Tables may look ahead as well (`look`), from one end of a step to the other.
 """
 
 from __future__ import annotations
@@ -26,15 +28,18 @@ from lab.errors import RequestError
 from lab.experiment import Report, Result
 from lab.files import write_bytes
 from lab.tables import learned
-from lab.tables.capped import build_capped, least_caps
+from lab.tables.capped import build_capped
 from lab.tables.lookahead import HEAVIEST, LookaheadOptions, LookaheadTables
 from lab.tasks.checkpoint_files import read_progress, read_weights, write_progress
 from lab.tasks.table_slack.config import TableSlackConfig
 
-__all__ = ["OBJECTIVE", "best_extras", "fit", "measure"]
+__all__ = ["OBJECTIVE", "best_caps", "caps_tried", "fit", "measure"]
 
-OBJECTIVE = "validation/cost"
-"""The metric that is minimised: excess, and `unevenness` times what the largest load is above the mean."""
+OBJECTIVE = "validation/excess"
+"""The metric that is minimised, within `slack`."""
+
+_UNITS = 2000
+"""Units of a budget: to which the largest loads of a step are rounded."""
 
 _PROGRESS, _SUMS = "progress.json", "sums.safetensors"
 
@@ -53,46 +58,58 @@ class Progress(Config):
     seconds: float = 0.0
 
 
-def _costs(config: TableSlackConfig, iteration: int) -> Sums:
-    """What pairs of caps cost on the fleets of an iteration, caps as entries above the ceiling, A of them.
+def caps_tried(config: TableSlackConfig, n: int) -> list[int]:
+    """The caps that are tried for n backends: 0, which is floor and ceiling, then from the ceiling upwards."""
+    least = -(-config.size // n)
+    return [0, *range(least, min(max(least + 1, int(config.most * config.size / n)), config.size) + 1)]
 
-    It does not depend on what unevenness is worth: a sweep over that in one process builds the tables once.
+
+def _costs(config: TableSlackConfig, iteration: int) -> Sums:
+    """What pairs of caps cost on the fleets of an iteration.
+
+    It does not depend on the budget: a sweep over budgets in one process builds the tables once.
 
     Returns:
-        Means over fleets, float64 (numbers, A, A), by the cap for n and that for n - 1: `excess`, and `largest`, the
-        largest load over the mean, itself the mean of before and after.
+        Means over fleets, float64 (numbers, A, A), by the places in `caps_tried` of the cap for n and of that for
+        n - 1, infinite where there are no such caps: `excess`, and `largest`, the largest load over the mean, itself
+        the mean of before and after.
     """
     ahead = config.joiners if config.look else None
-    return _simulated(config.seed, config.size, config.numbers, config.most_extra, config.fleets, iteration, ahead)
+    tried = tuple((n, tuple(caps_tried(config, n)), tuple(caps_tried(config, n - 1))) for n in config.numbers)
+    return _simulated(config.seed, config.size, tried, config.fleets, iteration, ahead)
 
 
 @functools.lru_cache(maxsize=64)
 def _simulated(
-    seed: int, size: int, numbers: tuple[int, ...], most_extra: int, count: int, iteration: int, joiners: int | None
+    seed: int,
+    size: int,
+    tried: tuple[tuple[int, tuple[int, ...], tuple[int, ...]], ...],
+    count: int,
+    iteration: int,
+    joiners: int | None,
 ) -> Sums:
-    options = most_extra + 1
-    costs = {name: np.empty((len(numbers), options, options)) for name in ("excess", "largest")}
-    for place, n in enumerate(numbers):
+    most = max(len(caps) for _, *both in tried for caps in both)
+    costs = {name: np.full((len(tried), most, most), np.inf) for name in ("excess", "largest")}
+    numbers = tuple(n for n, *_ in tried)
+    for place, (n, upper, lower) in enumerate(tried):
         fleets = churn_batch(size, n, count, stream("train", seed, iteration, n))
         # Without looking, a table does not depend on the cap of the other number.
         alone: dict[tuple[int, int], NDArray[np.int32]] = {}
-        for extras in itertools.product(range(options), repeat=2):
-            caps = least_caps(size)
-            for number, extra in zip((n, n - 1), extras, strict=True):
-                caps[number - 1] = min(caps[number - 1] + extra, size)
+        for options in itertools.product(range(len(upper)), range(len(lower))):
+            caps = np.zeros(size, dtype=np.int64)
+            caps[n - 1], caps[n - 2] = upper[options[0]], lower[options[1]]
             tables = []
             for side, present in enumerate((fleets.before, fleets.after)):
-                key = (side, extras[side])
+                key = (side, options[side])
                 if joiners is not None or key not in alone:
                     alone[key] = _built(caps, fleets.hashes, present, size, numbers, joiners)
                 tables.append(alone[key])
-            excess, largest = _scored(tables, fleets)
-            costs["excess"][place][extras], costs["largest"][place][extras] = excess, largest
+            costs["excess"][place][options], costs["largest"][place][options] = _scored(tables, fleets)
     return costs
 
 
 def looking(caps: NDArray[np.int64], numbers: tuple[int, ...], joiners: int) -> LookaheadTables:
-    """Tables under caps, int64 (size,), that look ahead at each step from one of `numbers`."""
+    """Tables under caps, int64 (size,), 0 for floor and ceiling, that look ahead at each step from one of `numbers`."""
     tables = LookaheadTables(LookaheadOptions(size=len(caps), joiners=joiners))
     tables.caps[1:] = caps
     for n in numbers:
@@ -124,35 +141,56 @@ def _scored(tables: Sequence[NDArray[np.int32]], fleets: ScenarioBatch) -> tuple
     return float(excess.mean()), float(np.mean(largest))
 
 
-def best_extras(config: TableSlackConfig, costs: Sums) -> NDArray[np.int64]:
-    """The entries above the ceiling, for n = 1, 2, ..., size, that cost least in sum; of equals the fewest.
+def best_caps(config: TableSlackConfig, costs: Sums) -> NDArray[np.int64]:
+    """The caps for n = 1, 2, ..., size with the least excess within the budget; of equals the evenest.
 
     Args:
-        config: the numbers of backends, and what unevenness is worth.
+        config: the numbers of backends, and the slack that they may have.
         costs: as `_costs` has them.
 
     Returns:
-        int64 (size,).
+        int64 (size,), 0 for floor and ceiling.
     """
-    worth, options = config.unevenness, config.most_extra + 1
-    edges = {}
-    for place, n in enumerate(config.numbers):
-        edges[n] = costs["excess"][place] + worth * costs["largest"][place]
-    total = np.zeros(options)
-    chosen = np.zeros((config.size + 1, options), dtype=np.int64)
+    options = costs["excess"].shape[1]
+    unit = max(config.slack * len(config.numbers) / _UNITS, 1e-9)
+    # The least excess of the numbers so far, by the cap of the last of them and by units that are spent.
+    least = np.zeros((options, _UNITS + 1))
+    steps: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     for n in range(2, config.size + 1):
-        ways = total[None] + edges.get(n, np.zeros((options, options)))
-        chosen[n] = ways.argmin(axis=1)
-        total = ways.min(axis=1)
-    extras = np.empty(config.size, dtype=np.int64)
-    extras[-1] = total.argmin()
-    for n in range(config.size, 1, -1):
-        extras[n - 2] = chosen[n, extras[n - 1]]
-    return extras
+        ways = np.full((options, options), 0.0), np.zeros((options, options), dtype=np.int64)
+        if n in config.numbers:
+            place = config.numbers.index(n)
+            above = costs["largest"][place] - _even(config.size, n)
+            units = np.where(np.isfinite(above), np.rint(above / unit), _UNITS + 1)
+            ways = costs["excess"][place], np.minimum(units, _UNITS + 1).astype(np.int64)
+        after = np.full_like(least, np.inf)
+        came, spent = np.zeros(least.shape, dtype=np.int64), np.zeros(least.shape, dtype=np.int64)
+        for upper, lower in itertools.product(range(options), repeat=2):
+            paid = int(ways[1][upper, lower])
+            found = np.full(_UNITS + 1, np.inf)
+            found[paid:] = least[lower, : _UNITS + 1 - paid] + ways[0][upper, lower]
+            better = found < after[upper]
+            after[upper, better], came[upper, better], spent[upper, better] = found[better], lower, paid
+        steps.append((came, spent))
+        least = after
+    left, option = divmod(int(least.T.argmin()), options)
+    caps = np.zeros(config.size, dtype=np.int64)
+    for n in range(config.size, 0, -1):
+        caps[n - 1] = caps_tried(config, n)[option]
+        if n > 1:
+            came, spent = steps[n - 2]
+            option, left = int(came[option, left]), left - int(spent[option, left])
+    return caps
+
+
+def _even(size: int, n: int) -> float:
+    """The largest load over the mean of exactly even tables of n backends and of n - 1: the mean of the two."""
+    return float(np.mean([-(-size // each) * each / size for each in (n, n - 1)]))
 
 
 def measure(config: TableSlackConfig, caps: NDArray[np.int64]) -> dict[str, float]:
-    """`excess`, `max_over_mean` and `cost` of caps on validation fleets: means over fleets, then over numbers."""
+    """`excess`, `max_over_mean` and `slack`, what that is above exactly even tables, of caps on validation fleets:
+    means over fleets, then over numbers."""
     found = []
     for n in config.numbers:
         fleets = churn_batch(config.size, n, config.validation_pairs, stream("validation", 0, n))
@@ -165,7 +203,7 @@ def measure(config: TableSlackConfig, caps: NDArray[np.int64]) -> dict[str, floa
     return {
         "excess": excess,
         "max_over_mean": largest_load,
-        "cost": excess + config.unevenness * (largest_load - 1),
+        "slack": largest_load - float(np.mean([_even(config.size, n) for n in config.numbers])),
     }
 
 
@@ -181,7 +219,7 @@ def fit(config: TableSlackConfig, report: Report, *, resume: Path | None = None)
     Raises:
         RequestError: `resume` is no whole checkpoint of such a search.
     """
-    options = config.most_extra + 1
+    options = max(len(caps_tried(config, each)) for n in config.numbers for each in (n, n - 1))
     shapes = dict.fromkeys(("excess", "largest"), (len(config.numbers), options, options))
     progress, sums = Progress(), {name: np.zeros(shape) for name, shape in shapes.items()}
     if resume is not None:
@@ -195,8 +233,7 @@ def fit(config: TableSlackConfig, report: Report, *, resume: Path | None = None)
     validated: dict[bytes, dict[str, float]] = {}
     for iteration in range(progress.iteration + 1, config.iterations + 1):
         sums = {name: sums[name] + values for name, values in _costs(config, iteration).items()}
-        extras = best_extras(config, {name: values / iteration for name, values in sums.items()})
-        caps = np.minimum(least_caps(config.size) + extras, config.size)
+        caps = best_caps(config, {name: values / iteration for name, values in sums.items()})
         validation = validated.setdefault(caps.tobytes(), {}) or measure(config, caps)
         validated[caps.tobytes()] = validation
         progress = Progress(iteration=iteration, seconds=time.perf_counter() - started)
@@ -224,7 +261,7 @@ def _save(
     validation: dict[str, float],
 ) -> None:
     meta = {"experiment": "table_slack", "size": config.size, "validation": validation}
-    both = (caps, least_caps(config.size))
+    both = (caps, np.zeros_like(caps))
     if config.look:
         tables = [looking(values, config.numbers, config.joiners) for values in both]
         states = [each.state_dict() for each in tables]
