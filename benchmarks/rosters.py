@@ -149,6 +149,14 @@ def main() -> None:
         "--backends", type=int, nargs="+", default=ROSTERS[47], help="of the rosters at 47 entries (default: all)"
     )
     parser.add_argument("--large-seconds", type=float, default=4.0, help="at 307 entries (default: 4)")
+    parser.add_argument(
+        "--large-backends",
+        type=int,
+        nargs="+",
+        default=ROSTERS[307],
+        help="of those at 307 entries (default: all)",
+    )
+    parser.add_argument("--only", type=int, choices=list(ROSTERS), help="entries, if it is one size alone: no figure")
     options = parser.parse_args()
     mpl.use("Agg")
     torch.set_num_threads(1)
@@ -157,16 +165,21 @@ def main() -> None:
     print(f"hardware: {hardware()}; Python {platform.python_version()}, NumPy {np.__version__}; commit: {measured}")
     print(
         f"command: python benchmarks/rosters.py --seconds {options.seconds:g} --seeds {options.seeds} "
-        f"--large-seconds {options.large_seconds:g} --backends {' '.join(map(str, options.backends))}"
+        f"--large-seconds {options.large_seconds:g} --backends {' '.join(map(str, options.backends))} "
+        f"--large-backends {' '.join(map(str, options.large_backends))}"
+        + ("" if options.only is None else f" --only {options.only}")
     )
     by_size: dict[int, tuple[float, Found]] = {}
-    for size, rosters in {**ROSTERS, 47: options.backends}.items():
+    for size, rosters in {47: options.backends, 307: options.large_backends}.items():
+        if options.only not in (None, size):
+            continue
         seconds = options.seconds if size == 47 else options.large_seconds
         note = "s" if options.seeds > 1 else ": not a result"
         print(f"\nsize {size}, {seconds:g} s a search, {options.seeds} seed{note}")
         print(f"{'backends':>8} {'search':<22}{'share uneven':<24}{'mean spread':<24}worst spread")
         by_size[size] = seconds, measure(size, rosters, seconds, options.seeds)
-    draw(by_size)
+    if options.only is None:
+        draw(by_size)
 
 
 def measure(size: int, rosters: Sequence[int], seconds: float, seeds: int) -> Found:

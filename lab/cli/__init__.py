@@ -10,6 +10,9 @@ from typing import Any
 
 import click
 
+from lab.cli.options import data_dir_option, json_option
+from lab.cli.parity import parity
+from lab.cli.table import table
 from lab.console import Name, Verbs, busy, emit, figure, print_aside, print_table, progress, run_cli
 from lab.errors import WorkError
 
@@ -17,15 +20,6 @@ from lab.errors import WorkError
 
 _SHOWN = 32
 """Trials of a run that are printed; `--json` has all."""
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
-
-data_dir_option = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    help="Where the data sets are now that do not come with the lab, for runs of parity.  "
-    "[default: where they were in training]",
-)
 
 _FIELDS = {
     "runner": click.option(
@@ -280,231 +274,8 @@ def watch(tensorboard_port: int, mlflow_port: int, as_json: bool) -> None:
         wait(pages)
 
 
-@cli.group(cls=Verbs)
-def table() -> None:
-    """Build a table, tell two apart, or watch two over time."""
-
-
-@table.command(
-    "build", epilog="Example: lab table build --algorithm maglev --size 65537 --backends backends.txt --out table.json"
-)
-@click.option(
-    "--algorithm",
-    help="A builder: maglev, balanced-stratified, maglev@1, learned, es:RUN, ... (lab list tables)",
-)
-@click.option(
-    "--roster",
-    "roster_path",
-    type=click.Path(path_type=Path),
-    help="Instead: a file with every backend that may ever be present. Nothing moves needlessly then.",
-)
-@click.option("--rankings", help="With a roster: a run of table_roster, or 47-8, which comes with the lab.")
-@click.option("--size", required=True, type=click.IntRange(min=1), help="Entries of the table.")
-@click.option(
-    "--backends",
-    "backends_path",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="A file with one key a line, such as 10.0.0.1:80.",
-)
-@click.option(
-    "--weights",
-    "weights_path",
-    type=click.Path(path_type=Path),
-    help="A file with one `key weight` a line, if the other has none; 0 drains.",
-)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The JSON file to write.")
-@click.option("--force", is_flag=True, help="Replace the file if it is there.")
-@json_option
-def table_build(
-    algorithm: str | None,
-    roster_path: Path | None,
-    rankings: str | None,
-    size: int,
-    backends_path: Path,
-    weights_path: Path | None,
-    out: Path,
-    force: bool,
-    as_json: bool,
-) -> None:
-    """Build a table for the backends of a file."""
-    from lab.table_files import build_table, read_backends, refuse_to_replace, write_table
-
-    refuse_to_replace(out, force=force)
-    with busy("building the table"):
-        roster = None if roster_path is None else read_backends(roster_path)
-        document = build_table(algorithm, size, read_backends(backends_path, weights_path), roster, rankings)
-    write_table(out, document, force=force)
-    if as_json:
-        emit(document.to_json())
-    else:
-        click.echo(
-            f"{out}: {document.algorithm}@{document.version}, {size} entries, {len(document.backends.keys)} backends"
-        )
-        if roster is not None:
-            from lab.tables.rankings import evenness, rankings_folder
-
-            count = len(roster.keys)
-            click.echo(f"nothing moves needlessly; {evenness(rankings_folder(size, count, rankings), count)}")
-
-
-@table.command("diff", epilog="Example: lab table diff before.json after.json")
-@click.argument("before", type=click.Path(path_type=Path))
-@click.argument("after", type=click.Path(path_type=Path))
-@json_option
-def table_diff(before: Path, after: Path, as_json: bool) -> None:
-    """Score the step from one table to another, with the entries each backend lost and gained."""
-    from dataclasses import asdict
-
-    from lab.table_diff import diff
-    from lab.table_files import read_table
-
-    difference = diff(read_table(before), read_table(after))
-    if as_json:
-        emit(difference.to_json())
-        return
-    one, other = asdict(difference.before), asdict(difference.after)
-    print_table(
-        f"tables of {difference.size} entries",
-        ["score", "before", "after"],
-        [(k, figure(one[k]), figure(other[k])) for k in one],
-    )
-    print_table(
-        "from one to the other, shares of entries",
-        ["score", "value"],
-        [(k, figure(v)) for k, v in asdict(difference.transition).items()],
-    )
-    changes = [
-        (c.key, c.state, str(c.load_before), str(c.load_after), str(len(c.lost)), str(len(c.gained)))
-        for c in difference.backends
-    ]
-    print_table("entries by backend", ["backend", "state", "before", "after", "lost", "gained"], changes)
-
-
-@table.command(
-    "animate",
-    epilog="Example: lab table animate --algorithm maglev --algorithm learned --n 7 --size 47 --out fleet.webp",
-)
-@click.option(
-    "--algorithm",
-    "algorithms",
-    multiple=True,
-    default=("maglev", "learned"),
-    show_default=True,
-    help="Two builders, one for each side: maglev, learned, es:RUN, ... (lab list tables)",
-)
-@click.option("--backends", "backends_path", type=click.Path(path_type=Path), help="A file with one key a line.")
-@click.option("--n", type=int, help="Instead: so many backends, 10.0.0.1:80 and on.  [default: 7]")
-@click.option("--size", type=click.IntRange(min=1), default=47, show_default=True, help="Entries of the tables.")
-@click.option(
-    "--steps", type=click.IntRange(min=1), default=12, show_default=True, help="How many backends leave or come back."
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Who leaves and comes back.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The .webp or .gif file to write.")
-@click.option("--force", is_flag=True, help="Replace the file if it is there.")
-@json_option
-def table_animate(
-    algorithms: tuple[str, ...],
-    backends_path: Path | None,
-    n: int | None,
-    size: int,
-    steps: int,
-    seed: int,
-    out: Path,
-    force: bool,
-    as_json: bool,
-) -> None:
-    """Show a fleet whose backends leave and come back under two tables, entries that move needlessly in red."""
-    from lab.files import write_bytes
-    from lab.table_animation import Fleet, animate, follow, format_of, keys_of, sides_of, summary
-    from lab.table_files import refuse_to_replace
-
-    form, sides = format_of(out), sides_of(algorithms)
-    refuse_to_replace(out, force=force)
-    with busy("drawing"):
-        fleet = Fleet.of(keys_of(backends_path, n), steps, seed)
-        moves = follow(fleet, sides, size)
-        drawn = animate(fleet, moves, form)
-    write_bytes(out, drawn)
-    if as_json:
-        needless = {each.label: each.needless_so_far(steps) for each in moves}
-        emit({"file": str(out), "backends": fleet.keys, "size": size, "steps": steps, "needless": needless})
-    else:
-        click.echo(f"{out}: {summary(moves)}")
-
-
-@cli.group(cls=Verbs)
-def parity() -> None:
-    """Serve queries with parity models."""
-
-
-@parity.command(
-    "simulate", epilog="Example: lab parity simulate parity --mode none --mode parity load=0.7 --out latency"
-)
-@click.argument("arguments", nargs=-1, required=True, metavar="RUN... [KEY=VALUE]...")
-@click.option(
-    "--backend",
-    type=Name("backend", ["simulation", "ray"]),
-    default="simulation",
-    show_default=True,
-    help="A discrete-event simulation, or real models on Ray actors in real time.",
-)
-@click.option(
-    "--mode",
-    "modes",
-    type=Name("mode", ["none", "equal", "replication", "parity", "cheap"]),
-    multiple=True,
-    help="How queries are protected; may be repeated.  [default: in every way]",
-)
-@click.option("--out", default="latency", show_default=True, type=click.Path(path_type=Path), help="Folder to write.")
-@click.option("--force", is_flag=True, help="Replace results that are there.")
-@data_dir_option
-@json_option
-def parity_simulate(
-    arguments: tuple[str, ...],
-    backend: Any,
-    modes: tuple[Any, ...],
-    out: Path,
-    force: bool,
-    data_dir: Path | None,
-    as_json: bool,
-) -> None:
-    """Serve the same queries while servers slow down and hang, with parity models and without.
-
-    RUN is a run of parity models; several are compared, each with its k. KEY=VALUE sets a field of the cluster, such as
-    queries, servers, load, service, slow_every, slow_factor, hang_every, patience, seed. With ray a query takes real
-    time: there are 2,000 of them, on 4 servers, unless said otherwise.
-    """
-    from lab.config import parse, parse_assignments
-    from lab.tasks.parity.latency.config import MODES, ServingConfig
-    from lab.tasks.parity.latency.study import refuse_folder, study
-
-    assignments = parse_assignments([each for each in arguments if "=" in each])
-    if backend == "ray":
-        assignments = {"queries": 2000, "servers": 4, **assignments}
-    config = parse(ServingConfig, assignments)
-    refuse_folder(out, force=force)
-    with progress("serving") as advance:
-        runs = [each for each in arguments if "=" not in each]
-        found = study(runs, config, out, backend, advance, modes=modes or MODES, data_dir=data_dir)
-    if as_json:
-        emit({"files": list(map(str, found.files)), "modes": [vars(outcome) for outcome in found.outcomes]})
-        return
-    rows = [
-        (
-            each.label,
-            str(each.servers),
-            *(f"{1000 * value:.1f}" for value in (each.p50, each.p99, each.p999)),
-            f"{100 * each.accuracy:.2f}",
-            f"{100 * each.second:.2f}",
-            "" if each.second_accuracy is None else f"{100 * each.second_accuracy:.1f}",
-        )
-        for each in found.outcomes
-    ]
-    columns = ["mode", "servers", "p50 ms", "p99 ms", "p99.9 ms", "right, %", "second answers, %", "of them right, %"]
-    print_table("latency", columns, rows)
-    for path in found.files:
-        click.echo(path)
+cli.add_command(table)
+cli.add_command(parity)
 
 
 @cli.command(epilog="Example: lab doctor")
