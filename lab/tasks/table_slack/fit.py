@@ -59,9 +59,10 @@ class Progress(Config):
 
 
 def caps_tried(config: TableSlackConfig, n: int) -> list[int]:
-    """The caps that are tried for n backends: 0, which is floor and ceiling, then from the ceiling upwards."""
+    """The caps that are tried for n backends: 0, which is floor and ceiling, then from the ceiling upwards, then none,
+    which is the size."""
     least = -(-config.size // n)
-    return [0, *range(least, min(max(least + 1, int(config.most * config.size / n)), config.size) + 1)]
+    return [0, *range(least, min(max(least + 2, int(config.most * config.size / n) + 1), config.size)), config.size]
 
 
 def _costs(config: TableSlackConfig, iteration: int) -> Sums:
