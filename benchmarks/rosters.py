@@ -26,10 +26,10 @@ from provenance import commit, hardware
 
 from envs.scenarios import stream
 from lab.compare.statistics import generator, stratified_interval
+from lab.tables.subsets import ALL_UP_TO, all_subsets, draw_subsets, validation_subsets
 from lab.tasks.table_roster.config import TableRosterConfig
 from lab.tasks.table_roster.loads import spreads
 from lab.tasks.table_roster.searches import Search, search, stratified_rankings
-from lab.tasks.table_roster.subsets import ALL_UP_TO, all_subsets, draw_subsets, validation_subsets
 
 HERE = Path(__file__).parent
 ROSTERS = {47: (4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 47), 307: (8, 16, 32, 50)}

@@ -2,6 +2,8 @@
 
 Every budget is a point of the front of largest load against needless moves. `lab sweep table_slack` finds the caps for
 all budgets with five seeds; `lab compare table_slack` shows each budget as a method, and what the front dominates.
+No budget is better than another: the trial with the least excess, which a run names as its best, is the one with most
+slack. Trials of one budget differ in their seed alone.
 
 Caps are found for all numbers of backends together by default. For the six numbers of a churn suite alone
 (`--preset suite`), no two of whose steps share a number, caps can be had that are better there, and nowhere else; there
@@ -36,7 +38,7 @@ register(
             # A quarter of a minute of one core.
             "default": {},
             "suite": {"leaves": (3, 5, 7, 10, 16, 27), "fleets": 200, "validation_pairs": 500},
-            # The same, by tables that look one change ahead: two minutes of one core for all prices of a seed, in one
+            # The same, by tables that look one change ahead: two minutes of one core for all budgets of a seed, in one
             # process (--max-concurrent 1).
             "suite-ahead": {
                 "leaves": (3, 5, 7, 10, 16, 27),

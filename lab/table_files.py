@@ -27,6 +27,7 @@ __all__ = [
     "Backends",
     "TableDocument",
     "build_table",
+    "builder_for",
     "read_backends",
     "read_table",
     "refuse_to_replace",
@@ -116,28 +117,33 @@ def read_backends(path: Path, weights_path: Path | None = None) -> Backends:
     return Backends(backends.keys, tuple(by_key[key] for key in backends.keys))
 
 
-def build_table(
-    algorithm: str | None,
-    size: int,
-    backends: Backends,
-    roster: Backends | None = None,
-    rankings: str | None = None,
-) -> TableDocument:
-    """Builds the table of `backends`, by a builder, or by the rankings of a roster, `rankings` a run that has them.
+def builder_for(
+    algorithm: str | None, size: int, backends: Backends, roster: Backends | None, rankings: str | None
+) -> registry.Builder:
+    """The builder that is asked for: one by name, or that of a roster, by rankings (`lab.tables.rankings.of_roster`).
 
     Raises:
-        RequestError: as `lab.tables.build` and `lab.tables.rankings.of_roster`; an algorithm and a roster, or neither.
+        RequestError: as `lab.tables.describe` and `of_roster`; an algorithm and a roster, or neither; rankings alone.
     """
     if (algorithm is None) == (roster is None):
         raise RequestError(f"expected an algorithm or a roster, but got {'neither' if roster is None else 'both'}")
-    if rankings is not None and roster is None:
-        raise RequestError("expected a roster with rankings: they are of places in it")
-    if roster is not None:
-        from lab.tables.rankings import of_roster  # torch takes seconds
+    if roster is None:
+        if rankings is not None:
+            raise RequestError(f"expected a roster with rankings, but got an algorithm, {algorithm}")
+        return registry.describe(str(algorithm))
+    from lab.tables.rankings import of_roster  # torch takes seconds
 
-        builder = of_roster(roster.keys, size, backends.keys, rankings)
-    else:
-        builder = registry.describe(str(algorithm))
+    return of_roster(roster.keys, size, backends.keys, rankings)
+
+
+def build_table(builder: str | registry.Builder, size: int, backends: Backends) -> TableDocument:
+    """Builds the table of `backends`.
+
+    Raises:
+        RequestError: as `lab.tables.build`.
+    """
+    if isinstance(builder, str):
+        builder = registry.describe(builder)
     entries = registry.build_with(builder, backends.keys, size, backends.weights)
     return TableDocument(builder.name, builder.version, backends, entries)
 

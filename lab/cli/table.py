@@ -30,7 +30,11 @@ def table() -> None:
     type=click.Path(path_type=Path),
     help="Instead: a file with every backend that may ever be present. Nothing moves needlessly then.",
 )
-@click.option("--rankings", help="With a roster: a run of table_roster, or 47-8, which comes with the lab.")
+@click.option(
+    "--rankings",
+    help="With a roster: those of a run of table_roster, or of those that come with the lab, as 47-8, other ones "
+    "than the smallest that fit; every instance must name the same.",
+)
 @click.option("--size", required=True, type=click.IntRange(min=1), help="Entries of the table.")
 @click.option(
     "--backends",
@@ -60,12 +64,14 @@ def table_build(
     as_json: bool,
 ) -> None:
     """Build a table for the backends of a file."""
-    from lab.table_files import build_table, read_backends, refuse_to_replace, write_table
+    from lab.table_files import build_table, builder_for, read_backends, refuse_to_replace, write_table
 
     refuse_to_replace(out, force=force)
     with busy("building the table"):
         roster = None if roster_path is None else read_backends(roster_path)
-        document = build_table(algorithm, size, read_backends(backends_path, weights_path), roster, rankings)
+        backends = read_backends(backends_path, weights_path)
+        builder = builder_for(algorithm, size, backends, roster, rankings)
+        document = build_table(builder, size, backends)
     write_table(out, document, force=force)
     if as_json:
         emit(document.to_json())
@@ -74,10 +80,7 @@ def table_build(
             f"{out}: {document.algorithm}@{document.version}, {size} entries, {len(document.backends.keys)} backends"
         )
         if roster is not None:
-            from lab.tables.rankings import evenness, rankings_folder
-
-            count = len(roster.keys)
-            click.echo(f"nothing moves needlessly; {evenness(rankings_folder(size, count, rankings), count)}")
+            click.echo(builder.summary)
 
 
 @table.command("diff", epilog="Example: lab table diff before.json after.json")

@@ -1,8 +1,8 @@
 """Capped rendezvous: balanced stratified rendezvous whose largest load was learned for each number of backends.
 
-The best pair of entry and backend goes first, to a backend that has room; nothing holds the smallest load up. How much
-room pays differs by number: where a cap of one more spares many moves it is worth its unevenness, and elsewhere not
-(`lab.tasks.table_slack`). Bounded loads (Mirrokni, Thorup and Zadimoghaddam, SODA 2018) have one ratio for all.
+The best pair of entry and backend goes first, to a backend that has room; nothing holds the smallest load up, save
+where tables are exactly even. How much room pays differs by number: a cap of one more spares many moves at some, and
+few at others (`lab.tasks.table_slack`). Bounded loads (Mirrokni, Thorup and Zadimoghaddam, SODA 2018) have one ratio.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def build_capped(
         return np.zeros((1, caps[n - 1] or size // n + 1), dtype=np.int64)
 
     tables = np.full((len(present), size), -1, dtype=np.int32)
-    exact = np.append(0, caps)[present.sum(axis=1)] == 0
-    for rows in (exact, ~exact):
+    even = np.append(0, caps)[present.sum(axis=1)] == 0
+    for rows, exact in ((even, True), (~even, False)):
         if rows.any():
-            tables[rows] = build_priced(hashes[rows], present[rows], size, no_prices, exact=bool(exact[rows][0]))[0]
+            tables[rows] = build_priced(hashes[rows], present[rows], size, no_prices, exact=exact)[0]
     return tables
 
 
@@ -64,14 +64,16 @@ class CappedTables:
     """A table function: stratified scores under learned caps (a `lab.tables.learned.TableModel`).
 
     Attributes:
-        caps: int64 (size,), the largest load for n = 1, 2, ... backends; 0 for floor and ceiling.
-        exact: False: the smallest load is free.
+        caps: int64 (size,), the largest load for n = 1, 2, ... backends; 0 for floor and ceiling, size for no cap.
     """
-
-    exact = False
 
     def __init__(self, options: CappedOptions) -> None:
         self.caps = least_caps(options.size)
+
+    @property
+    def exact(self) -> bool:
+        """Whether loads differ by at most one, always."""
+        return not self.caps.any()
 
     def state_dict(self) -> Mapping[str, Tensor]:
         """`caps`, int64 (size,)."""

@@ -303,7 +303,7 @@ def trial_named(name: str, rest: str) -> Path:
     """
     run_name, number = split_trial(rest)
     if not run_name:
-        raise RequestError(f"expected a run after the colon of {name!r}, such as {name}<run> or {name}<run>#0")
+        raise RequestError(f"expected a run, as <run> or <run>#0, in {name!r}")
     run = find_run(run_name)
     if number is not None:
         folder = trial_folder(run, number)

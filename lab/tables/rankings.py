@@ -9,6 +9,7 @@ fewer, who take the first places.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,18 +21,20 @@ from pydantic import Field
 from torch import Tensor
 
 from envs.backends import Identity, canonical_id, hashes_of, sort_order
+from envs.scoring import table_scores
 from lab.config import Config, parse
 from lab.errors import RequestError, unknown_name
-from lab.files import read_json
 from lab.tables import learned
 from lab.tables.preset import PRESETS
 from lab.tables.registry import Builder
+from lab.tables.subsets import ALL_UP_TO, validation_subsets
 
 __all__ = [
     "RankingOptions",
     "RankingTables",
     "evenness",
     "first_present",
+    "measure",
     "of_roster",
     "preset_names",
     "rankings_folder",
@@ -109,7 +112,9 @@ class RankingTables:
         if size != len(self.rankings):
             raise RequestError(f"expected the size of these rankings, {len(self.rankings)}, but got {size}")
         if n_backends > len(self.roster):
-            raise RequestError(f"expected at most {len(self.roster)} backends, the roster, but got {n_backends}")
+            raise RequestError(
+                f"expected at most {len(self.roster)} backends, as many as are ranked, but got {n_backends}"
+            )
 
     def build_batch(self, hashes: NDArray[np.uint64], present: NDArray[np.bool_], size: int) -> NDArray[np.int32]:
         """Builds a table for each row; see `lab.tables.registry.Builder.build_batch`.
@@ -135,6 +140,29 @@ def table_of_rankings(options: Mapping[str, Any]) -> RankingTables:
     return RankingTables(parse(RankingOptions, options))
 
 
+def measure(rankings: NDArray[np.int64], present: NDArray[np.bool_] | None = None) -> dict[str, float]:
+    """How even the tables of rankings (size, N) are.
+
+    Args:
+        rankings: int64 (size, N).
+        present: bool (M, N), the subsets; `validation_subsets` unless said otherwise.
+
+    Returns:
+        `uneven`, how many are not perfectly even, and `uneven_share` of all; `spread`, the mean of the largest less the
+        smallest load, and `worst_spread`, the largest of these.
+    """
+    if present is None:
+        present = validation_subsets(rankings.shape[1])
+    scores = table_scores(first_present(rankings, present).T.astype(np.int32), present)
+    uneven = int((scores.imbalance > 0).sum())
+    return {
+        "uneven": float(uneven),
+        "uneven_share": uneven / len(present),
+        "spread": float(scores.spread.mean()),
+        "worst_spread": float(scores.spread.max()),
+    }
+
+
 def preset_names() -> list[str]:
     """`<size>-<backends>` of the rankings that come with the lab, the smallest first."""
     names = [path.name.removeprefix(_PREFIX) for path in PRESETS.glob(f"{_PREFIX}*")]
@@ -153,40 +181,38 @@ def rankings_folder(size: int, backends: int, run: str | None = None) -> Path:
     Raises:
         RequestError: there are none.
     """
-    if run in preset_names():
-        return PRESETS / f"{_PREFIX}{run}"
+    kept = preset_names()
     if run is not None:
+        name = run.removeprefix("rankings:").removeprefix(_PREFIX)
+        if name in kept:
+            return PRESETS / f"{_PREFIX}{name}"
+        if re.fullmatch(r"\d+-\d+", name):
+            raise unknown_name("size and backends of rankings that come with the lab", name, kept)
         return learned.trial_named(run, run)
-    for name in preset_names():
+    for name in kept:
         of_size, of_backends = map(int, name.split("-"))
         if of_size == size and of_backends >= backends:
             return PRESETS / f"{_PREFIX}{name}"
-    largest = {int(size): int(backends) for size, backends in (name.split("-") for name in preset_names())}
-    known = " or ".join(f"{entries} with up to {most} backends" for entries, most in largest.items())
+    largest = dict(name.split("-") for name in kept)
+    known = ", ".join(f"{entries} with up to {most} backends" for entries, most in largest.items())
     raise RequestError(
-        f"expected a size with rankings that come with the lab, {known}, but got {size} with {backends}: "
-        f"train some (lab train table_roster size={size} backends={backends}) and name the run (--rankings RUN)"
+        f"expected entries and backends that rankings come with the lab for ({known}), but got {size} with {backends}: "
+        "train some (lab train table_roster --preset large size=SIZE backends=N) and name the run (--rankings RUN)"
     )
 
 
-def evenness(folder: Path, backends: int) -> str:
-    """How even the rankings of a folder are for a roster, in words.
-
-    Raises:
-        RequestError: no rankings there.
-    """
-    description = read_json(folder / learned.DESCRIPTION, "description of a learned table")
-    said, of = description["validation"], int(description["options"]["backends"])
-    uneven, subsets = int(said["uneven"]), (1 << of) - 1
-    loads = f"loads differ by {said['worst_spread']:.0f} at most"
+def evenness(rankings: NDArray[np.int64]) -> str:
+    """How even the tables of rankings (size, N) are, in words; see `measure`."""
+    backends, found = rankings.shape[1], measure(rankings)
+    judged, uneven = len(validation_subsets(backends)), int(found["uneven"])
+    subsets = f"{judged:,}" if backends <= ALL_UP_TO else f"{judged:,} drawn"
     if not uneven:
-        text = f"perfectly even for every subset of the {of}"
-    elif round(uneven / said["uneven_share"]) < subsets:
-        judged = round(uneven / said["uneven_share"])
-        text = f"over {judged:,} drawn subsets of the {of}, {loads}, and by {said['spread']:.1f} on average"
-    else:
-        text = f"not perfectly even for {uneven} of the {subsets:,} subsets of the {of}, where {loads}"
-    return text if of == backends else f"the first {backends} of rankings for {of}: {text}"
+        every = "every subset" if backends <= ALL_UP_TO else f"each of {subsets} subsets"
+        return f"perfectly even for {every} of the {backends}"
+    return (
+        f"not perfectly even for {uneven:,} of {subsets} subsets of the {backends}: loads differ by "
+        f"{found['spread']:.1f} on average and by {found['worst_spread']:.0f} at most"
+    )
 
 
 def of_roster(roster: Sequence[Identity], size: int, ids: Sequence[Identity], run: str | None = None) -> Builder:
@@ -221,9 +247,9 @@ def of_roster(roster: Sequence[Identity], size: int, ids: Sequence[Identity], ru
         return tables.build_batch(hashes, present, size)
 
     return Builder(
-        name=f"rankings:{run or folder.name.removeprefix(_PREFIX)}",
+        name=f"rankings:{folder.name.removeprefix(_PREFIX) if folder.parent == PRESETS else run}",
         version=1,
-        summary=f"rankings of a roster: nothing moves needlessly; {evenness(folder, len(roster))}",
+        summary=f"nothing moves needlessly; {evenness(tables.rankings)}",
         build_batch=build_batch,
         check=tables.check,
         trained=True,

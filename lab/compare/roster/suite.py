@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from envs.backends import hash_uuid_bytes
 from envs.scenarios import fixed_roster, stream
 from lab.errors import RequestError
-from lab.tasks.table_roster.subsets import ALL_UP_TO, all_subsets, draw_subsets
+from lab.tables.subsets import ALL_UP_TO, all_subsets, draw_subsets
 
 __all__ = ["RosterSuite", "roster_suite"]
 

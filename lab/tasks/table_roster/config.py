@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from lab.config import Config
-from lab.tasks.table_roster.subsets import ALL_UP_TO
+from lab.tables.subsets import ALL_UP_TO
 
 __all__ = ["Method", "TableRosterConfig"]
 

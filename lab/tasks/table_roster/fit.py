@@ -12,19 +12,18 @@ from safetensors.torch import save as dump_tensors
 
 from envs.backends import hash_uuid_bytes
 from envs.scenarios import fixed_roster, stream
-from envs.scoring import table_scores
 from lab.config import Config
 from lab.experiment import Report, Result
 from lab.files import write_bytes
 from lab.tables import learned
-from lab.tables.rankings import RankingOptions, RankingTables, first_present
+from lab.tables.rankings import RankingOptions, RankingTables, measure
+from lab.tables.subsets import ALL_UP_TO, validation_subsets
 from lab.tasks.checkpoint_files import read_progress, read_weights, write_progress
 from lab.tasks.table_roster.config import TableRosterConfig
 from lab.tasks.table_roster.loads import spreads
 from lab.tasks.table_roster.searches import Search, first_rankings, search
-from lab.tasks.table_roster.subsets import ALL_UP_TO, validation_subsets
 
-__all__ = ["OBJECTIVE", "Progress", "fit", "measure"]
+__all__ = ["OBJECTIVE", "Progress", "fit"]
 
 OBJECTIVE = "validation/spread"
 """The metric that is minimised: the largest less the smallest load, mean over subsets."""
@@ -44,29 +43,6 @@ class Progress(Config):
     seconds: float = 0.0
 
 
-def measure(rankings: NDArray[np.int64], present: NDArray[np.bool_] | None = None) -> dict[str, float]:
-    """How even the tables of rankings (size, N) are.
-
-    Args:
-        rankings: int64 (size, N).
-        present: bool (M, N), the subsets; those of validation unless said otherwise.
-
-    Returns:
-        `uneven`, how many are not perfectly even, and `uneven_share` of all; `spread`, the mean of the largest less the
-        smallest load, and `worst_spread`, the largest of these.
-    """
-    if present is None:
-        present = validation_subsets(rankings.shape[1])
-    scores = table_scores(first_present(rankings, present).T.astype(np.int32), present)
-    uneven = int((scores.imbalance > 0).sum())
-    return {
-        "uneven": float(uneven),
-        "uneven_share": uneven / len(present),
-        "spread": float(scores.spread.mean()),
-        "worst_spread": float(scores.spread.max()),
-    }
-
-
 def fit(config: TableRosterConfig, report: Report, *, resume: Path | None = None) -> Result:
     """Searches for rankings; ends early once every subset there is is perfectly even.
 
@@ -75,7 +51,8 @@ def fit(config: TableRosterConfig, report: Report, *, resume: Path | None = None
     Args:
         config: the search, by `config.method`.
         report: called once an iteration with `iteration`, `seconds`, the search's own metrics, and `validation/...`,
-            what `measure` says of the best rankings so far by mean spread. Of rosters of up to 12 all subsets are
+            what `measure` says of the best rankings so far by mean spread, as of the last validation; those that the
+            search begins with are the first. Of rosters of up to 12 all subsets are
             judged: there are no others to be held out.
         resume: a checkpoint directory that a fit wrote.
 
@@ -84,11 +61,11 @@ def fit(config: TableRosterConfig, report: Report, *, resume: Path | None = None
     """
     progress, running, untrained = Progress(), search(config), first_rankings(config)[0]
     present = validation_subsets(config.backends)
-    best, least = untrained, np.inf
+    best = untrained
     if resume is not None:
         progress, best = _load(resume, running)
-        least = float(spreads(best[None], present).mean())
     validation, found = measure(best, present), spreads(running.rankings, present).mean(axis=1)
+    least = validation["spread"]
     started = time.perf_counter() - progress.seconds
     metrics: dict[str, float] = {}
     for iteration in range(progress.iteration + 1, config.iterations + 1):

@@ -15,6 +15,7 @@ from envs.backends import hash_uuid_bytes
 from envs.hash_scores import stratified_scores
 from envs.scenarios import fixed_roster, stream
 from lab.errors import RequestError
+from lab.tables.subsets import ALL_UP_TO, all_subsets, draw_subsets
 from lab.tasks.table_roster import anneal, insertion
 from lab.tasks.table_roster.config import TableRosterConfig
 from lab.tasks.table_roster.flow import improve
@@ -22,7 +23,6 @@ from lab.tasks.table_roster.heat_bath import HeatBath
 from lab.tasks.table_roster.loads import Loads
 from lab.tasks.table_roster.luce import Adam, logits_of, order
 from lab.tasks.table_roster.ppo import Policy
-from lab.tasks.table_roster.subsets import ALL_UP_TO, all_subsets, draw_subsets
 
 __all__ = ["Search", "first_rankings", "search", "stratified_rankings"]
 

@@ -32,7 +32,10 @@ class TableSlackConfig(LeavesConfig):
         "numbers of backends and both ends of their steps",
     )
     most: float = Field(
-        default=1.5, ge=1, le=10, description="largest cap that is tried but none at all, over the mean; or ceiling + 1"
+        default=1.5,
+        ge=1,
+        le=10,
+        description="largest cap that is tried, over the mean, beside the ceiling and one more, and no cap at all",
     )
     look: bool = Field(
         default=False,

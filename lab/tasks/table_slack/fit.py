@@ -36,10 +36,11 @@ from lab.tasks.table_slack.config import TableSlackConfig
 __all__ = ["OBJECTIVE", "best_caps", "caps_tried", "fit", "measure"]
 
 OBJECTIVE = "validation/excess"
-"""The metric that is minimised, within `slack`."""
+"""The metric that is minimised. The budget holds on training fleets; on those of validation it may be exceeded a little
+(`validation/slack`). Between searches of other budgets it says nothing."""
 
-_UNITS = 2000
-"""Units of a budget: to which the largest loads of a step are rounded."""
+_MOST_TRIED = 16
+"""Caps between the ceiling and the largest that are tried for a number of backends, at most: evenly spaced."""
 
 _PROGRESS, _SUMS = "progress.json", "sums.safetensors"
 
@@ -59,10 +60,17 @@ class Progress(Config):
 
 
 def caps_tried(config: TableSlackConfig, n: int) -> list[int]:
-    """The caps that are tried for n backends: 0, which is floor and ceiling, then from the ceiling upwards, then none,
-    which is the size."""
+    """The caps that are tried for n backends: 0, which is floor and ceiling, then from the ceiling upwards, and last
+    the size, under which nobody is held back."""
     least = -(-config.size // n)
-    return [0, *range(least, min(max(least + 2, int(config.most * config.size / n) + 1), config.size)), config.size]
+    most = min(max(least + 1, int(config.most * config.size / n)), config.size)
+    between = np.linspace(least, most, min(most - least + 1, _MOST_TRIED)).astype(int)
+    return [0, *sorted({*between.tolist(), config.size})]
+
+
+def _options(config: TableSlackConfig) -> int:
+    """The most caps that are tried for a number of backends."""
+    return max(len(caps_tried(config, each)) for n in config.numbers for each in (n, n - 1))
 
 
 def _costs(config: TableSlackConfig, iteration: int) -> Sums:
@@ -77,7 +85,7 @@ def _costs(config: TableSlackConfig, iteration: int) -> Sums:
     """
     ahead = config.joiners if config.look else None
     tried = tuple((n, tuple(caps_tried(config, n)), tuple(caps_tried(config, n - 1))) for n in config.numbers)
-    return _simulated(config.seed, config.size, tried, config.fleets, iteration, ahead)
+    return _simulated(config.seed, config.size, tried, _options(config), config.fleets, iteration, ahead)
 
 
 @functools.lru_cache(maxsize=64)
@@ -85,27 +93,27 @@ def _simulated(
     seed: int,
     size: int,
     tried: tuple[tuple[int, tuple[int, ...], tuple[int, ...]], ...],
+    options: int,
     count: int,
     iteration: int,
     joiners: int | None,
 ) -> Sums:
-    most = max(len(caps) for _, *both in tried for caps in both)
-    costs = {name: np.full((len(tried), most, most), np.inf) for name in ("excess", "largest")}
+    costs = {name: np.full((len(tried), options, options), np.inf) for name in ("excess", "largest")}
     numbers = tuple(n for n, *_ in tried)
     for place, (n, upper, lower) in enumerate(tried):
         fleets = churn_batch(size, n, count, stream("train", seed, iteration, n))
         # Without looking, a table does not depend on the cap of the other number.
         alone: dict[tuple[int, int], NDArray[np.int32]] = {}
-        for options in itertools.product(range(len(upper)), range(len(lower))):
+        for pair in itertools.product(range(len(upper)), range(len(lower))):
             caps = np.zeros(size, dtype=np.int64)
-            caps[n - 1], caps[n - 2] = upper[options[0]], lower[options[1]]
+            caps[n - 1], caps[n - 2] = upper[pair[0]], lower[pair[1]]
             tables = []
             for side, present in enumerate((fleets.before, fleets.after)):
-                key = (side, options[side])
+                key = (side, pair[side])
                 if joiners is not None or key not in alone:
                     alone[key] = _built(caps, fleets.hashes, present, size, numbers, joiners)
                 tables.append(alone[key])
-            costs["excess"][place][options], costs["largest"][place][options] = _scored(tables, fleets)
+            costs["excess"][place][pair], costs["largest"][place][pair] = _scored(tables, fleets)
     return costs
 
 
@@ -152,35 +160,39 @@ def best_caps(config: TableSlackConfig, costs: Sums) -> NDArray[np.int64]:
     Returns:
         int64 (size,), 0 for floor and ceiling.
     """
-    options = costs["excess"].shape[1]
-    unit = max(config.slack * len(config.numbers) / _UNITS, 1e-9)
+    # What the largest loads of a step are above even ones is rounded to units of the budget.
+    budget = max(2000, 50 * len(config.numbers))
+    unit = max(config.slack * len(config.numbers) / budget, 1e-9)
+    tried = {n: caps_tried(config, n) for n in range(1, config.size + 1)}
     # The least excess of the numbers so far, by the cap of the last of them and by units that are spent.
-    least = np.zeros((options, _UNITS + 1))
-    steps: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    least = np.zeros((len(tried[1]), budget + 1))
+    came: dict[int, NDArray[np.int16]] = {}
+    units: dict[int, NDArray[np.int64]] = {}
     for n in range(2, config.size + 1):
-        ways = np.full((options, options), 0.0), np.zeros((options, options), dtype=np.int64)
-        if n in config.numbers:
-            place = config.numbers.index(n)
-            above = costs["largest"][place] - _even(config.size, n)
-            units = np.where(np.isfinite(above), np.rint(above / unit), _UNITS + 1)
-            ways = costs["excess"][place], np.minimum(units, _UNITS + 1).astype(np.int64)
-        after = np.full_like(least, np.inf)
-        came, spent = np.zeros(least.shape, dtype=np.int64), np.zeros(least.shape, dtype=np.int64)
-        for upper, lower in itertools.product(range(options), repeat=2):
-            paid = int(ways[1][upper, lower])
-            found = np.full(_UNITS + 1, np.inf)
-            found[paid:] = least[lower, : _UNITS + 1 - paid] + ways[0][upper, lower]
+        if n not in config.numbers:
+            # Nothing was asked of this step: it costs nothing, whatever the caps.
+            came[n] = np.tile(least.argmin(axis=0).astype(np.int16), (len(tried[n]), 1))
+            units[n] = np.zeros((len(tried[n]), len(tried[n - 1])), dtype=np.int64)
+            least = np.tile(least.min(axis=0), (len(tried[n]), 1))
+            continue
+        place = config.numbers.index(n)
+        above = costs["largest"][place, : len(tried[n]), : len(tried[n - 1])] - _even(config.size, n)
+        units[n] = np.minimum(np.rint(above / unit), budget + 1).astype(np.int64)
+        after = np.full((len(tried[n]), budget + 1), np.inf)
+        came[n] = np.zeros(after.shape, dtype=np.int16)
+        for (upper, lower), spent in np.ndenumerate(units[n]):
+            found = np.full(budget + 1, np.inf)
+            found[spent:] = least[lower, : budget + 1 - spent] + costs["excess"][place, upper, lower]
             better = found < after[upper]
-            after[upper, better], came[upper, better], spent[upper, better] = found[better], lower, paid
-        steps.append((came, spent))
+            after[upper, better], came[n][upper, better] = found[better], lower
         least = after
-    left, option = divmod(int(least.T.argmin()), options)
+    left, option = divmod(int(least.T.argmin()), len(least))
     caps = np.zeros(config.size, dtype=np.int64)
     for n in range(config.size, 0, -1):
-        caps[n - 1] = caps_tried(config, n)[option]
+        caps[n - 1] = tried[n][option]
         if n > 1:
-            came, spent = steps[n - 2]
-            option, left = int(came[option, left]), left - int(spent[option, left])
+            lower = int(came[n][option, left])
+            left, option = left - int(units[n][option, lower]), lower
     return caps
 
 
@@ -220,8 +232,7 @@ def fit(config: TableSlackConfig, report: Report, *, resume: Path | None = None)
     Raises:
         RequestError: `resume` is no whole checkpoint of such a search.
     """
-    options = max(len(caps_tried(config, each)) for n in config.numbers for each in (n, n - 1))
-    shapes = dict.fromkeys(("excess", "largest"), (len(config.numbers), options, options))
+    shapes = dict.fromkeys(("excess", "largest"), (len(config.numbers), *[_options(config)] * 2))
     progress, sums = Progress(), {name: np.zeros(shape) for name, shape in shapes.items()}
     if resume is not None:
         what = "checkpoint of table_slack"

@@ -19,8 +19,8 @@ from lab.errors import RequestError
 from lab.experiment import get
 from lab.runs import Plan, Run
 from lab.tables import learned
+from lab.tables.rankings import measure
 from lab.tasks.table_roster import TableRosterConfig, fit
-from lab.tasks.table_roster.fit import measure
 
 from .standin import make_run as make_tables
 

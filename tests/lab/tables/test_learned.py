@@ -180,7 +180,7 @@ def test_files_that_are_not_whole_or_do_not_fit_are_refused_in_one_line(artefact
     ("name", "says"),
     [
         ("supervized:x", "Did you mean 'supervised'"),
-        ("supervised:", "expected a run after the colon"),
+        ("supervised:", "expected a run, as <run>"),
         ("supervised:nowhere", "unknown run"),
         ("supervised:{run}#9", "expected a trial"),
         ("supervised:{run}#best", "number of a trial"),

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from envs.scoring import table_scores, transition_scores
 from lab.cli import cli
@@ -16,13 +17,13 @@ from lab.tables.rankings import (
     RankingOptions,
     RankingTables,
     evenness,
+    measure,
     of_roster,
     preset_names,
     rankings_folder,
 )
 from lab.tables.registry import build_with
-from lab.tasks.table_roster.fit import measure
-from lab.tasks.table_roster.subsets import all_subsets
+from lab.tables.subsets import all_subsets
 
 ROSTER = [f"10.0.0.{i}:80" for i in range(7)]
 
@@ -55,7 +56,7 @@ def test_rankings_that_come_with_the_lab_are_as_even_as_they_say(name):
     size, n = map(int, name.split("-"))
     if (size, n) in {(47, 4), (47, 5), (47, 6), (47, 7)}:
         assert found["uneven"] == 0, "perfectly even for every subset"
-        assert evenness(folder, n) == f"perfectly even for every subset of the {n}"
+        assert evenness(learned.model(folder).rankings) == f"perfectly even for every subset of the {n}"
     if (size, n) == (47, 8):
         assert found["uneven"] <= 5
 
@@ -89,7 +90,7 @@ def test_weights_are_refused():
 
 @pytest.mark.parametrize(
     ("state", "said"),
-    [("floats", "int64"), ("no ranking", "each once"), ("another shape", "expected")],
+    [("floats", "float64"), ("no ranking", "each once"), ("another shape", "expected")],
 )
 def test_artefacts_that_hold_no_rankings_are_refused(tmp_path, state, said):
     tables = RankingTables(RankingOptions(size=5, backends=3))
@@ -113,7 +114,7 @@ def test_a_smaller_roster_takes_the_first_places_of_rankings_for_more():
     scores = table_scores(tables, present)
     assert scores.imbalance.max() == 0
     assert scores.invalid.max() == 0
-    assert "first 3 of rankings for 4: perfectly even" in of_roster(few, 47, few).summary
+    assert "perfectly even for every subset of the 3" in of_roster(few, 47, few).summary
     np.testing.assert_array_equal(tables[-1], build_with(of_roster(more, 47, more), few, 47))
 
 
@@ -122,8 +123,7 @@ def run(tmp_path, monkeypatch):
     """A run of `table_roster` whose best trial is #1, as far as building needs one."""
     folder = tmp_path / "runs" / "table_roster" / "mine"
     tables = RankingTables(RankingOptions(size=5, backends=3))
-    meta = {"validation": {"uneven": 3.0, "uneven_share": 3 / 7, "spread": 1.5, "worst_spread": 4.0}}
-    learned.save(folder / "trials" / "00001", "rankings", {"size": 5, "backends": 3}, tables.state_dict(), meta)
+    learned.save(folder / "trials" / "00001", "rankings", {"size": 5, "backends": 3}, tables.state_dict(), {})
     (folder / "run.json").write_text(json.dumps({"best_trial": 1}))
     monkeypatch.setenv("LAB_RUNS", str(tmp_path / "runs"))
     return folder
@@ -133,14 +133,24 @@ def test_rankings_of_a_run_serve_a_roster_of_ones_own(run, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "roster").write_text("a:1\nb:1\nc:1\n")
     (tmp_path / "some").write_text("c:1\nb:1\n")
-    command = ["table", "build", "--roster", "roster", "--rankings", "mine", "--size", "5", "--backends", "some"]
-    assert status_of([*command, "--out", "table.json"]) == 0
-    assert "for 3 of the 7 subsets of the 3, where loads differ by 4" in capsys.readouterr().out
-    # All rankings are a, b, c in the order of identity.
-    owners = json.loads((tmp_path / "table.json").read_text())
-    assert len(set(owners["entries"])) == 1
-    assert status_of([*command[:6], "--size", "6", "--backends", "some", "--out", "other.json"]) == 2
+    command = ["table", "build", "--roster", "roster", "--backends", "some"]
+    for rankings in ("mine", "mine#1"):
+        options = ["--rankings", rankings, "--size", "5", "--out", "table.json", "--force"]
+        assert status_of([*command, *options]) == 0
+        # All rankings are of the same order, so every table has one owner: with two or three present that is uneven.
+        assert "for 4 of 7 subsets of the 3: loads differ by 2.9 on average and by 5 at most" in capsys.readouterr().out
+        assert len(set(json.loads((tmp_path / "table.json").read_text())["entries"])) == 1
+    assert status_of([*command, "--rankings", "mine", "--size", "6", "--out", "other.json"]) == 2
     assert "the size of these rankings, 5, but got 6" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rankings", "said"),
+    [("47-99", "did you mean '47-9'"), ("", "expected a run"), ("mine#7", "expected a trial"), ("nine", "mine")],
+)
+def test_rankings_that_there_are_not_are_answered_with_those_there_are(run, rankings, said):
+    with pytest.raises(RequestError, match=f"(?i){said}"):
+        of_roster(ROSTER[:3], 5, [], rankings)
 
 
 def test_a_run_without_rankings_is_refused(run):
@@ -152,7 +162,23 @@ def test_a_run_without_rankings_is_refused(run):
 def test_rankings_that_come_with_the_lab_can_be_pinned():
     """A roster of six is served by those for seven, if they are named."""
     assert of_roster(ROSTER[:6], 47, [], "47-7").name == "rankings:47-7"
+    assert of_roster(ROSTER[:6], 47, [], "rankings:47-7").name == "rankings:47-7", "as a table file has it"
     assert of_roster(ROSTER[:6], 47, []).name == "rankings:47-6"
+
+
+def test_what_a_roster_is_served_by_does_not_change():
+    """Instances of one release build one table: rankings that are added later must not take a roster over."""
+    served = {n: rankings_folder(47, n).name for n in range(2, 14)}
+    assert served == {n: f"rankings-47-{max(n, 4)}" for n in range(2, 13)} | {13: rankings_folder(47, 13).name}
+
+
+def test_rankings_of_before_are_read_and_new_ones_take_a_byte_each(tmp_path):
+    tables = RankingTables(RankingOptions(size=5, backends=3))
+    state = dict(tables.state_dict())
+    assert state["rankings"].dtype == torch.uint8
+    for dtype in (torch.uint8, torch.int64):
+        tables.load_state_dict({**state, "rankings": state["rankings"].to(dtype)})
+        assert tables.rankings.dtype == np.int64
 
 
 def build(tmp_path, monkeypatch, capsys, *options):
@@ -182,7 +208,9 @@ def test_rankings_of_eight_are_not_presented_as_perfectly_even(tmp_path, monkeyp
     (tmp_path / "eight").write_text("\n".join(roster))
     status, said = build(tmp_path, monkeypatch, capsys, "--roster", "eight")
     assert status == 0
-    assert "not perfectly even for 1 of the 255 subsets of the 8" in said.out
+    assert (
+        "not perfectly even for 1 of 255 subsets of the 8: loads differ by 1.0 on average and by 3 at most" in said.out
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from recording import recorded
 from envs.scenarios import fixed_roster
 from lab.errors import RequestError
 from lab.tables import learned
-from lab.tables.rankings import first_present
+from lab.tables.rankings import first_present, measure
 from lab.tables.registry import build_with
+from lab.tables.subsets import all_subsets
 from lab.tasks.table_roster import TableRosterConfig, fit
 from lab.tasks.table_roster.heat_bath import HeatBath
-from lab.tasks.table_roster.subsets import all_subsets
 
 TINY = {"size": 11, "backends": 7, "iterations": 6, "chains": 3, "checkpoint_every": 2}
 
@@ -103,6 +103,22 @@ SEARCHES = {
     "gradient": {"subsets": 40, "temperature_start": 1.0, "temperature_end": 0.1, "validate_every": 3},
     "ppo": {"subsets": 40, "rollouts": 4},
 }
+
+
+@pytest.mark.parametrize("validate_every", [1, 4])
+def test_the_best_that_is_reported_is_what_is_kept(tmp_path, validate_every):
+    """Steps that ruin the rankings: a search that validates seldom must not lose those that it began with."""
+    config = TableRosterConfig(
+        **SEARCHES["gradient"] | {"size": 14, "backends": 13, "validate_every": validate_every, "checkpoint_every": 5},
+        method="gradient",
+        learning_rate=10.0,
+        iterations=10,
+    )
+    rows, _ = train(config, tmp_path)
+    found = [row["validation/spread"] for row in rows]
+    assert min(found) == found[-1] == measure(learned.model(tmp_path / "10").rankings)["spread"]
+    validations = {row["candidates/spread"] for row in rows}
+    assert len(validations) <= {1: 10, 4: 5}[validate_every], "and none of its time goes into more"
 
 
 @pytest.mark.parametrize("at", [2, 4])

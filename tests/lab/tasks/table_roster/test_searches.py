@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import RequestError
-from lab.tables.rankings import first_present
+from lab.tables.rankings import first_present, measure
+from lab.tables.subsets import all_subsets, draw_subsets, validation_subsets
 from lab.tasks.table_roster import OBJECTIVE, TableRosterConfig, fit
 from lab.tasks.table_roster import anneal as annealing
-from lab.tasks.table_roster.fit import measure
 from lab.tasks.table_roster.flow import flow_of, improve, rankings_of
 from lab.tasks.table_roster.insertion import insert
 from lab.tasks.table_roster.insertion import sweep as insertion_sweep
@@ -21,7 +21,6 @@ from lab.tasks.table_roster.loads import Loads, spreads
 from lab.tasks.table_roster.luce import logits_of, order
 from lab.tasks.table_roster.ppo import log_probabilities, rewards
 from lab.tasks.table_roster.searches import search, stratified_rankings
-from lab.tasks.table_roster.subsets import all_subsets, draw_subsets, validation_subsets
 
 shapes = st.tuples(st.integers(1, 3), st.integers(5, 9), st.integers(2, 5), st.integers(0, 2**31))
 
