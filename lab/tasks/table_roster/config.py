@@ -76,7 +76,7 @@ class TableRosterConfig(Config):
     clip: float = Field(default=0.2, gt=0, le=1, description="ppo: how far a ratio may leave 1")
     gae_lambda: float = Field(default=0.95, ge=0, le=1, description="ppo: of generalised advantage estimation")
     validate_every: int = Field(
-        default=1, ge=1, description="iterations between validations; every checkpoint has one, too"
+        default=1, ge=1, description="iterations between validations, and so reports; every checkpoint has one, too"
     )
     checkpoint_every: int = Field(default=20, ge=1, description="iterations between two checkpoints")
 

@@ -50,10 +50,9 @@ def fit(config: TableRosterConfig, report: Report, *, resume: Path | None = None
 
     Args:
         config: the search, by `config.method`.
-        report: called once an iteration with `iteration`, `seconds`, the search's own metrics, and `validation/...`,
-            what `measure` says of the best rankings so far by mean spread, as of the last validation; those that the
-            search begins with are the first. Of rosters of up to 12 all subsets are
-            judged: there are no others to be held out.
+        report: called at each validation with `iteration`, `seconds`, the search's own metrics, and `validation/...`,
+            what `measure` says of the best rankings so far by mean spread; the first are those it begins with. Of
+            rosters of up to 12 all subsets are judged: there are no others to be held out.
         resume: a checkpoint directory that a fit wrote.
 
     Raises:
@@ -64,18 +63,19 @@ def fit(config: TableRosterConfig, report: Report, *, resume: Path | None = None
     best = untrained
     if resume is not None:
         progress, best = _load(resume, running)
-    validation, found = measure(best, present), spreads(running.rankings, present).mean(axis=1)
+    validation = measure(best, present)
     least = validation["spread"]
     started = time.perf_counter() - progress.seconds
     metrics: dict[str, float] = {}
     for iteration in range(progress.iteration + 1, config.iterations + 1):
         own = running.step(iteration, stream("train", config.seed, iteration))
-        last = iteration == config.iterations
-        if last or iteration % config.validate_every == 0 or iteration % config.checkpoint_every == 0:
-            found = spreads(running.rankings, present).mean(axis=1)
-            if found.min() < least:
-                least, best = float(found.min()), running.rankings[found.argmin()].copy()
-                validation = measure(best, present)
+        saved = iteration == config.iterations or iteration % config.checkpoint_every == 0
+        if not saved and iteration % config.validate_every:
+            continue
+        found = spreads(running.rankings, present).mean(axis=1)
+        if found.min() < least:
+            least, best = float(found.min()), running.rankings[found.argmin()].copy()
+            validation = measure(best, present)
         progress = Progress(iteration=iteration, seconds=time.perf_counter() - started)
         metrics = {
             "iteration": float(iteration),
@@ -85,7 +85,7 @@ def fit(config: TableRosterConfig, report: Report, *, resume: Path | None = None
             **{f"validation/{name}": value for name, value in validation.items()},
         }
         done = validation["uneven"] == 0 and config.backends <= ALL_UP_TO
-        if done or last or iteration % config.checkpoint_every == 0:
+        if done or saved:
             with tempfile.TemporaryDirectory(prefix="table-roster-") as directory:
                 _save(Path(directory), config, progress, running, best, untrained, validation)
                 report(metrics, Path(directory))
