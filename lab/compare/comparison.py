@@ -20,10 +20,10 @@ from lab.compare.output import refuse_report, write_report
 from lab.compare.provenance import claimed, note_readings, origin, provenance, read_before
 from lab.compare.report import document, render
 from lab.compare.suites import Suite, suite
-from lab.compare.threads import one_thread
 from lab.errors import RequestError
 from lab.runs import Run
 from lab.tables.registry import get
+from lab.threads import torch_threads
 
 __all__ = ["SUITES_BY_DEFAULT", "Comparison", "Progress", "compare", "refuse_report"]
 
@@ -84,7 +84,7 @@ class Comparison:
         return columns, rows
 
 
-@one_thread()
+@torch_threads(1)
 def compare(
     names: Sequence[str] = (),
     suites: Sequence[str] = (),

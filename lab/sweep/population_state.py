@@ -25,6 +25,7 @@ from lab.sweep.memory import member_bytes
 from lab.sweep.replay import Replay
 from lab.sweep.stack import Mapped, Stack
 from lab.tensor_files import read_tensors
+from lab.threads import torch_threads
 
 __all__ = ["Population"]
 
@@ -74,9 +75,7 @@ class Population:
         cls, task: PopulationTask, configs: Mapping[int, Any], *, fused: bool, resume: Path | None
     ) -> Iterator[Population]:
         """A population at its start, or as a checkpoint has it; torch has the threads that it asks for."""
-        threads = torch.get_num_threads()
-        torch.set_num_threads(next(iter(configs.values())).threads)
-        try:
+        with torch_threads(next(iter(configs.values())).threads):
             population = cls(task, configs, fused=fused)
             if resume is None:
                 population._untrained = [row[task.objective] for row in population._evaluate(0)]
@@ -85,8 +84,6 @@ class Population:
             if isinstance(task, CheckpointedTask):
                 task.introduce(population._configs)
             yield population
-        finally:
-            torch.set_num_threads(threads)
 
     def __len__(self) -> int:
         return len(self.members)

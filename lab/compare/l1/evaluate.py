@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lab.compare.quantiles import Floats
-from lab.compare.threads import one_thread
 from lab.errors import RequestError
 from lab.sweep.stack import Mapped, Stack
 from lab.tasks.l1_norm.artefact import MODEL, load_model
@@ -29,6 +28,7 @@ from lab.tasks.l1_norm.measures import (
     sparsity_error,
     summation_floor,
 )
+from lab.threads import torch_threads
 
 __all__ = ["RANGE_LENGTH", "SEQUENCES", "Question", "Scores", "load", "score"]
 
@@ -133,7 +133,7 @@ def score(
         shapes.setdefault(shape, []).append(name)
     entries = question.entries()
     found: dict[Any, Scores] = {}
-    with one_thread():
+    with torch_threads(1):
         for names in shapes.values():
             cells = [networks[name][1] for name in names]
             found |= dict(zip(names, _score(cells, entries, question, advance), strict=True))

@@ -12,6 +12,7 @@ from lab.compare.parity.load import Loaded
 from lab.errors import RequestError
 from lab.tasks.parity.data import Part
 from lab.tasks.parity.groups import fixed_groups
+from lab.threads import torch_threads
 
 __all__ = ["Answers", "Question", "answers_of", "refuse_another"]
 
@@ -94,12 +95,8 @@ class Answers:
 
 def answers_of(loaded: Loaded, question: Question) -> Answers:
     """Asks the models of a trial about test samples, on the threads that its configuration allows."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(loaded.config.threads)
-    try:
+    with torch_threads(loaded.config.threads):
         return _answers(loaded, question)
-    finally:
-        torch.set_num_threads(before)
 
 
 @torch.no_grad()

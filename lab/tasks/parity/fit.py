@@ -24,6 +24,7 @@ from lab.tasks.parity.losses import loss_of
 from lab.tasks.parity.measures import measure
 from lab.tasks.parity.restore import restored_base_model, restored_scheme
 from lab.tasks.parity.scheme_of import data_of, make_scheme
+from lab.threads import torch_threads
 
 __all__ = ["OBJECTIVE", "best_of", "fit"]
 
@@ -48,12 +49,8 @@ def fit(config: ParityConfig, report: Report, *, resume: Path | None = None) -> 
         RequestError: data that is missing or wrong, images that a model or an encoder cannot read, or a checkpoint that
             is not whole, or of another architecture or other data.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads)
-    try:
+    with torch_threads(config.threads):
         return _Training(config, resume).run(report)
-    finally:
-        torch.set_num_threads(threads)
 
 
 class _Training:

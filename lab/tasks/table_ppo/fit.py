@@ -19,6 +19,7 @@ from lab.tasks.table_ppo import checkpoint
 from lab.tasks.table_ppo.algorithm import local_ray, make_algorithm, policy_weights, train_once
 from lab.tasks.table_ppo.config import SequentialConfig, TablePpoConfig
 from lab.tasks.table_ppo.validation import OBJECTIVE, Validation
+from lab.threads import torch_threads
 from lab.timing import Timing
 
 __all__ = ["fit", "train"]
@@ -63,13 +64,8 @@ def train(
         make: makes the algorithm, given how many iterations are done already.
         once: trains it for an iteration and says its metrics.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads)
-    try:
-        with local_ray(config):
-            return _train(config, report, resume, experiment, make, once)
-    finally:
-        torch.set_num_threads(threads)
+    with torch_threads(config.threads), local_ray(config):
+        return _train(config, report, resume, experiment, make, once)
 
 
 def _train(

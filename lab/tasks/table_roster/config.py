@@ -35,7 +35,7 @@ class TableRosterConfig(Config):
         "every place of it), solver calls of flow, gradient steps, or updates of the policy",
     )
     device: Literal["cpu"] = Field(default="cpu", description="the searches are NumPy and small networks")
-    threads: int = Field(default=1, ge=1, le=256, description="reserved for a trial; one is used")
+    threads: int = Field(default=1, ge=1, le=256, description="CPU threads of torch: of gradient and ppo")
     size: int = Field(default=47, ge=2, le=4096, description="entries of a table")
     backends: int = Field(default=7, ge=2, le=128, description="of the roster")
     chains: int = Field(

@@ -22,6 +22,7 @@ from lab.tasks.checkpoint_files import read_progress, read_weights, write_progre
 from lab.tasks.table_roster.config import TableRosterConfig
 from lab.tasks.table_roster.loads import spreads
 from lab.tasks.table_roster.searches import Search, first_rankings, search
+from lab.threads import torch_threads
 
 __all__ = ["OBJECTIVE", "Progress", "fit"]
 
@@ -58,6 +59,11 @@ def fit(config: TableRosterConfig, report: Report, *, resume: Path | None = None
     Raises:
         RequestError: `resume` is no whole checkpoint of such a search, or the method needs a library that is missing.
     """
+    with torch_threads(config.threads):
+        return _run(config, report, resume)
+
+
+def _run(config: TableRosterConfig, report: Report, resume: Path | None) -> Result:
     progress, running, untrained = Progress(), search(config), first_rankings(config)[0]
     present = validation_subsets(config.backends)
     best = untrained
