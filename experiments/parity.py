@@ -156,6 +156,17 @@ register(
                 "temperature": 4.0,
                 "validation_groupings": 16,
             },
+            # Learned encoders and decoders: many steps on small batches, a loss of what is rebuilt, and parity models
+            # that begin as the base model.
+            "learned": {
+                "code": "mlp/mlp",
+                "loss": "kl",
+                "parity_init": "base",
+                "batch_groups": 16,
+                "iterations": 4,
+                "epochs": 25,
+                "validation_groupings": 16,
+            },
             # For many queries a parity query: answers to each of them, which do not add up.
             "selection": {
                 "dataset": "mnist5k",

@@ -14,6 +14,10 @@ seconds on one core:
 For eight, rankings as an integer flow (`lab.tasks.table_roster.flow`) left 1 of 255 after the second call of the
 solver, 20 minutes of a shared core: `--preset flow --seed 3 iterations=2`. Those come with the lab. No heat bath or
 annealing here came below 20; annealing elsewhere is known to reach 11. For larger rosters see `benchmarks/rosters.txt`.
+
+The rankings for larger rosters that come with the lab are the better of two seeds by validation: at 47 entries up to 12
+backends of `iterations=250 chains=4`, beyond of `--preset large iterations=4000`, at 307 of `--preset large size=307
+iterations=1500`, a minute or two of one core a seed (each preset's `model.json` has its command and what it scored).
 """
 
 from ray import tune

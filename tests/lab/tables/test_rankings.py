@@ -168,8 +168,12 @@ def test_rankings_that_come_with_the_lab_can_be_pinned():
 
 def test_what_a_roster_is_served_by_does_not_change():
     """Instances of one release build one table: rankings that are added later must not take a roster over."""
-    served = {n: rankings_folder(47, n).name for n in range(2, 14)}
-    assert served == {n: f"rankings-47-{max(n, 4)}" for n in range(2, 13)} | {13: rankings_folder(47, 13).name}
+    served = {size: [name for name in preset_names() if name.startswith(f"{size}-")] for size in (47, 307)}
+    assert served == {
+        47: [f"47-{n}" for n in (4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 20, 24, 32, 47)],
+        307: [f"307-{n}" for n in (8, 16, 32, 50)],
+    }
+    assert rankings_folder(47, 14) == rankings_folder(47, 16)
 
 
 def test_rankings_of_before_are_read_and_new_ones_take_a_byte_each(tmp_path):
