@@ -10,12 +10,19 @@ five seeds, mean in percent (intervals, and agreement with the base model, in `b
 | `--preset reference iterations=10`                              | 95.4  |      |      |      |      |
 | `--preset digits code=concatenation/subtraction epochs=40 parity_width=4` | 94.1 |  |      |      |      |
 | `code=concatenation/selection loss=cross-entropy iterations=10` | 96.7  |      | 93.8 | 61.9 |      |
-| `code=mlp/mlp parity_width=1 learning_rate=1e-3 iterations=10`  | 68.4  |      |      |      |      |
-| `code=mlp/mlp loss=cross-entropy learning_rate=1e-3 batch_groups=16 iterations=4 epochs=25` | 90.6 | | | | |
-| the same, `code=mlp/subtraction`, three seeds                   | 96.3  |      |      |      |      |
-| the same, `code=addition/mlp`, three seeds                      | 94.1  |      |      |      |      |
+| `--preset learned code=mlp/subtraction`                          | 96.7  | 95.5 | 94.5 |      |      |
+| `--preset learned code=conv/subtraction epochs=10 parity_init=random` | 96.1 | | 90.7 |     |      |
+| `--preset learned code=addition/mlp`                             | 95.8  | 94.6 | 93.5 |      |      |
+| `--preset learned`, which is `code=mlp/mlp`                      | 95.1  | 91.9 | 88.8 |      |      |
+| `--preset learned code=conv/mlp epochs=10`                       | 93.2  |      |      |      |      |
+| `--preset learned code=mlp/subtraction parity_init=random loss=cross-entropy` | 96.3 | 94.6 | 90.2 | | |
+| `--preset learned code=addition/mlp parity_init=random loss=cross-entropy` | 94.3 | 89.7 | 74.2 | |  |
+| `--preset learned parity_init=random loss=cross-entropy`         | 90.6  | 65.8 | 38.7 |      |      |
+| `code=mlp/mlp parity_width=1 learning_rate=1e-3 iterations=10`   | 68.4  |      |      |      |      |
 | `code=berrut`                                                   | 96.5  | 88.5 | 87.5 | 85.8 | 87.4 |
 | `--preset mnist5k`; k = 3, 8 and 12 with `epochs=20`            | 91.7  | 87.8 | 84.9 | 70.1 | 59.9 |
+| `--preset mnist5k-learned`                                      | 93.4  |      |      |      |      |
+| `--preset learned dataset=mnist5k code=addition/mlp epochs=20 validation_groupings=4` | 90.3 | | | | |
 | `--preset mnist5k-k4`                                           |       |      | 87.9 |      |      |
 | `--preset mnist5k k=4 loss=kl temperature=4 parity_width=4 shift=0 distil=false` | | | 86.0 | | |
 | `--preset reference dataset=mnist5k iterations=6`               | 90.4  |      |      |      |      |
@@ -161,11 +168,21 @@ register(
             "learned": {
                 "code": "mlp/mlp",
                 "loss": "kl",
+                "parity_width": 4.0,
                 "parity_init": "base",
                 "batch_groups": 16,
                 "iterations": 4,
                 "epochs": 25,
                 "validation_groupings": 16,
+            },
+            "mnist5k-learned": {
+                "dataset": "mnist5k",
+                "code": "mlp/subtraction",
+                "loss": "cross-entropy",
+                "parity_width": 2.0,
+                "batch_groups": 16,
+                "iterations": 4,
+                "epochs": 20,
             },
             # For many queries a parity query: answers to each of them, which do not add up.
             "selection": {

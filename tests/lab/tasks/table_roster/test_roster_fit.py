@@ -6,6 +6,7 @@ import uuid
 
 import numpy as np
 import pytest
+import torch
 from recording import recorded
 
 from envs.scenarios import fixed_roster
@@ -118,6 +119,16 @@ def test_the_best_that_is_reported_is_what_is_kept(tmp_path, validate_every):
     found = [row["validation/spread"] for row in rows]
     assert min(found) == found[-1] == measure(learned.model(tmp_path / "10").rankings)["spread"]
     assert [row["iteration"] for row in rows] == {1: [*range(1, 11)], 4: [4, 5, 8, 10]}[validate_every]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_search_takes_the_threads_that_it_is_given_and_gives_them_back(threads):
+    """With a thread too many, beside other work, the gradient takes several times as long."""
+    config = TableRosterConfig(**{**TINY, **SEARCHES["gradient"]}, method="gradient", threads=threads)
+    before, seen = torch.get_num_threads(), set()
+    fit(config, lambda metrics, checkpoint: seen.add(torch.get_num_threads()))
+    assert seen == {threads}
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize("at", [2, 4])
