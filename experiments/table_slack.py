@@ -7,7 +7,7 @@ slack. Trials of one budget differ in their seed alone.
 
 Caps are found for all numbers of backends together by default. For the six numbers of a churn suite alone
 (`--preset suite`), no two of whose steps share a number, caps can be had that are better there, and nowhere else; there
-tables can look ahead from one end of a step to the other as well (`--preset suite-ahead`). Five seeds of either:
+tables can look ahead from one end of a step to the other as well (`--preset suite-ahead`). Five seeds of these:
 `benchmarks/comparison/table_slack.txt`.
 """
 
