@@ -203,8 +203,10 @@ def rankings_folder(size: int, backends: int, run: str | None = None) -> Path:
 
 def evenness(rankings: NDArray[np.int64]) -> str:
     """How even the tables of rankings (size, N) are, in words; see `measure`."""
-    backends, found = rankings.shape[1], measure(rankings)
-    judged, uneven = len(validation_subsets(backends)), int(found["uneven"])
+    backends = rankings.shape[1]
+    present = validation_subsets(backends)
+    found = measure(rankings, present)
+    judged, uneven = len(present), int(found["uneven"])
     subsets = f"{judged:,}" if backends <= ALL_UP_TO else f"{judged:,} drawn"
     if not uneven:
         every = "every subset" if backends <= ALL_UP_TO else f"each of {subsets} subsets"
